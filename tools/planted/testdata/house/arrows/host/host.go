@@ -1,0 +1,4 @@
+// Package host draws an arrow that is not on the map.
+package host
+
+import _ "nixfleet/agent"

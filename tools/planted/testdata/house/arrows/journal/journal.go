@@ -1,0 +1,4 @@
+// Package journal imports beyond the standard library.
+package journal
+
+import _ "example.org/clever"

@@ -1,0 +1,2 @@
+// Package novel is not on the map.
+package novel

@@ -1,0 +1,2 @@
+// Package agent implements docs/design/99-nowhere.md.
+package agent

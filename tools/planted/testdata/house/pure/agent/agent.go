@@ -1,0 +1,2 @@
+// Package agent is not pure.
+package agent

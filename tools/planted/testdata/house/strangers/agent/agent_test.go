@@ -1,0 +1,3 @@
+package agent
+
+import _ "nixfleet/controlplane/store"

@@ -1,0 +1,4 @@
+// Package controlplane imports the agent.
+package controlplane
+
+import _ "nixfleet/agent/probe"

@@ -1,0 +1,4 @@
+// Package middle is the detour.
+package middle
+
+import _ "nixfleet/controlplane"
