@@ -62,15 +62,15 @@ type EmitLog struct {
 	Attrs   []string // alternating keys and values
 }
 
-func (LocalFireSwitch) isEffect()       {}
-func (LocalFireRollbackTo) isEffect()   {}
-func (LocalResetProbeCache) isEffect()  {}
-func (LocalEmitEvent) isEffect()        {}
+func (LocalFireSwitch) isEffect()        {}
+func (LocalFireRollbackTo) isEffect()    {}
+func (LocalResetProbeCache) isEffect()   {}
+func (LocalEmitEvent) isEffect()         {}
 func (RemoteAppendEventLog) isEffect()   {}
 func (RemoteInsertQuarantine) isEffect() {}
-func (RecordTransition) isEffect() {}
-func (EmitMetric) isEffect()       {}
-func (EmitLog) isEffect()          {}
+func (RecordTransition) isEffect()       {}
+func (EmitMetric) isEffect()             {}
+func (EmitLog) isEffect()                {}
 
 // AllEffects holds one value of every effect type; a test compares it with the types that carry the marker.
 var AllEffects = []Effect{
