@@ -48,13 +48,18 @@ var arrows = map[string]box{
 	"host":       {kind: pure, why: "one host in one rollout"},
 	"fleet":      {kind: pure, why: "the signed documents and what follows from them"},
 	"rollout":    {kind: pure, why: "one rollout, the planner and its gates"},
-	"wire":       {kind: pure, why: "messages between the two sides"},
+	"wire": {kind: pure, why: "messages between the two sides", arrows: []arrow{
+		{"host", "it encodes the events and records of host, and decodes to them"},
+		{"strictjson", "what comes from outside is read without forgiving"},
+	}},
 
 	// Foundations with I/O, known to both sides and knowing neither.
-	"journal":             {kind: stdOnly, why: "the durable log; bytes only, so that it can be trusted alone"},
-	"journal/journaltest": {why: "faulty disks for the journal's users to test on"},
-	"clock":               {why: "the only way to the time"},
-	"trust":               {why: "signatures, keys and tokens"},
+	"journal": {kind: stdOnly, why: "the durable log; bytes only, so that it can be trusted alone"},
+	"journal/journaltest": {why: "faulty disks for the journal's users to test on", arrows: []arrow{
+		{"journal", "it implements the journal's file system"},
+	}},
+	"clock": {why: "the only way to the time"},
+	"trust": {why: "signatures, keys and tokens"},
 
 	// The two sides. Neither knows the other: they meet over the wire only.
 	"agent":              {why: "the host runtime"},
