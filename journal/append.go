@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 )
 
 // Append commits one payload of at most MaxPayload bytes with one write and
@@ -75,17 +74,11 @@ func (j *Journal) cut(off int64) error {
 
 // distrust gives up the file of the active segment. After a failed fsync the
 // kernel may show pages as clean that never reached the disk, so neither a
-// second fsync nor what is read back proves anything. The marker file tells
-// the next process the same if this one dies first; like those pages it only
-// has to outlive the process, not the machine, so it needs no fsync.
+// second fsync nor what is read back proves anything. Should this process die
+// before it wrote the segment anew, the next Open does.
 func (j *Journal) distrust() error {
 	j.act.state = distrusted
-	err := j.closeActive()
-	f, cerr := j.opt.FS.Create(j.path(distrustedName))
-	if cerr != nil {
-		return errors.Join(err, cerr)
-	}
-	return errors.Join(err, f.Close())
+	return j.closeActive()
 }
 
 // renew makes the active segment's file one that can be appended to. It writes
@@ -115,9 +108,6 @@ func (j *Journal) renew(schema uint32) error {
 	f, _, err := j.place(segmentName(a.id), a.mem)
 	if err != nil {
 		return err
-	}
-	if err := j.opt.FS.Remove(j.path(distrustedName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(err, f.Close())
 	}
 	a.file, a.state = f, trusted
 	return nil

@@ -24,7 +24,6 @@
 //	*.tmp                       a segment that was being written; removed on Open
 //	lock                        flock'ed by the owner, holds its process id
 //	reserve                     space given up when the disk is full
-//	distrusted                  an fsync failed; the active segment is written anew on Open
 //	damaged-ID-at-OFFSET-CRC    a damaged segment, set aside; never deleted here
 //	newer-N/                    segments of a newer release, set aside; never deleted here
 //
@@ -41,6 +40,10 @@
 // A segment appears whole or not at all: written under a .tmp name, fsynced,
 // renamed, the directory fsynced. That holds for a rotation, a rewrite and a
 // renewal after a failed fsync, so every leftover of a crash means one thing.
+//
+// Open always writes the active segment anew. The process before may have died
+// between a failed fsync and what it would have done about it; then the kernel
+// still shows bytes that are not on disk, and nothing that can be read tells.
 //
 // # What Open makes of what it finds
 //

@@ -114,8 +114,8 @@ type frameReader struct {
 // start puts the reader on a frame of a segment whose bytes end at end.
 func (r *frameReader) start(src io.ReaderAt, at Pos, end int64) {
 	section := io.NewSectionReader(src, at.Offset, end-at.Offset)
-	if r.in == nil {
-		r.in = bufio.NewReaderSize(section, readBuffer)
+	if want := int(min(readBuffer, end)); r.in == nil || r.in.Size() < want {
+		r.in = bufio.NewReaderSize(section, want)
 	} else {
 		r.in.Reset(section)
 	}

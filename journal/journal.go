@@ -69,7 +69,9 @@ type active struct {
 	evidence string // a second name the file must get before it is replaced
 }
 
-func (a *active) segment() segment { return segment{a.id, a.schema, int64(len(a.mem))} }
+func (a *active) segment() segment {
+	return segment{id: a.id, schema: a.schema, bytes: int64(len(a.mem))}
+}
 
 // Journal is an open log. See the package comment for its concurrency.
 type Journal struct {
@@ -89,7 +91,7 @@ func (j *Journal) path(name string) string { return filepath.Join(j.opt.Dir, nam
 // SegmentInfo is one kept segment.
 type SegmentInfo struct {
 	ID     uint64
-	Bytes  int64 // header and intact frames
+	Bytes  int64 // header and intact frames; 0 if a Remove of it failed after the file was gone
 	Active bool
 }
 

@@ -53,13 +53,12 @@ func Open(opt Options) (*Journal, Opened, error) {
 
 // listing is a directory sorted by what the names mean.
 type listing struct {
-	segments   []uint64 // ascending
-	top        uint64
-	leftovers  []string // .tmp: never complete for certain, never committed
-	setAside   []string
-	foreign    []string
-	reserve    int64 // its size; -1 if there is none
-	distrusted bool
+	segments  []uint64 // ascending
+	top       uint64
+	leftovers []string // .tmp: never complete for certain, never committed
+	setAside  []string
+	foreign   []string
+	reserve   int64 // its size; -1 if there is none
 }
 
 func list(fsys FS, dir string) (listing, error) {
@@ -84,8 +83,6 @@ func list(fsys FS, dir string) (listing, error) {
 			l.segments = append(l.segments, id)
 		case e.Name == reserveName:
 			l.reserve = e.Size
-		case e.Name == distrustedName:
-			l.distrusted = true
 		case e.Name != lockName:
 			l.foreign = append(l.foreign, e.Name)
 		}
@@ -220,32 +217,30 @@ func (r *recovery) activate() error {
 }
 
 // makeDurable sees to it that what is returned is on disk: the process that
-// wrote the last frame may have died before its fsync. What fails here leaves
-// the segment distrusted, and it is written anew before the next commit.
+// wrote the last frames may have died before its fsync, or after one that
+// failed. So the segment is written anew, with the schema it has: only a commit
+// raises that, and the previous release can still read a log that was merely
+// opened. What fails here leaves the segment distrusted, and the next commit tries again.
 func (r *recovery) makeDurable() {
 	j := r.j
 	v := r.found[slices.IndexFunc(r.found, func(v verdict) bool { return v.id == j.act.id })]
-	damaged := v.damage != nil
-	if damaged && v.damage.SetAside == "" {
+	if v.damage != nil && v.damage.SetAside == "" {
 		j.act.evidence = r.evidenceName(v)
 	}
-	var err error
-	if !damaged && !r.list.distrusted {
+	err := j.withReserve(func() error { return j.renew(j.act.schema) })
+	if err != nil && diskFull(err) && v.damage == nil {
+		// No room for a second copy must not stop commits that still fit.
 		err = r.trustFile()
 	}
-	if j.act.state != trusted {
-		// With the schema it has: only a commit raises it, so that the previous
-		// release can still read a log that was opened and not written.
-		err = errors.Join(err, j.withReserve(func() error { return j.renew(j.act.schema) }))
-	}
-	if err != nil && j.act.state != trusted {
+	if err != nil {
 		r.opened.Damage = append(r.opened.Damage, Damage{
 			File: segmentName(j.act.id), Offset: int64(len(j.act.mem)), Reason: "is not known to be durable: " + err.Error(),
 		})
 	}
 }
 
-// trustFile cuts the torn frame and makes file and directory durable.
+// trustFile takes the file as it is, without its torn frame, and makes it and
+// its directory durable.
 func (r *recovery) trustFile() error {
 	j := r.j
 	f, err := j.opt.FS.OpenWrite(j.path(segmentName(j.act.id)))
@@ -262,8 +257,7 @@ func (r *recovery) trustFile() error {
 		err = j.opt.FS.SyncDir(j.opt.Dir)
 	}
 	if err != nil {
-		j.act.file = f
-		return errors.Join(err, j.distrust())
+		return errors.Join(err, f.Close())
 	}
 	j.act.file, j.act.state = f, trusted
 	return nil

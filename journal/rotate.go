@@ -60,8 +60,8 @@ func (j *Journal) rotate(snapshot []byte) error {
 }
 
 // Remove drops one whole older segment. The active one gives ErrActive, one
-// that is not kept ErrNoSegment. After another error a crash may bring the
-// segment back, whole.
+// that is not kept ErrNoSegment. After another error it can be called again;
+// until it succeeds, a crash may bring the segment back, whole.
 func (j *Journal) Remove(id uint64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -76,10 +76,11 @@ func (j *Journal) Remove(id uint64) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("journal: remove segment %d: %w", id, err)
 	}
-	j.old = slices.Delete(j.old, i, i+1)
+	j.old[i].bytes, j.old[i].gone = 0, true
 	if err := j.opt.FS.SyncDir(j.opt.Dir); err != nil {
 		return fmt.Errorf("journal: remove segment %d: %w", id, err)
 	}
+	j.old = slices.Delete(j.old, i, i+1)
 	return nil
 }
 
@@ -97,6 +98,9 @@ func (j *Journal) Rewrite(id uint64, fn func(payload []byte) (replacement []byte
 	i, err := j.older(id)
 	if err != nil {
 		return err
+	}
+	if j.old[i].gone {
+		return fmt.Errorf("%w: %d is removed", ErrNoSegment, id)
 	}
 	mem, err := j.rewritten(j.old[i], fn)
 	if err != nil {

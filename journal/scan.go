@@ -53,7 +53,7 @@ func (j *Journal) source(id uint64) (source, segment, error) {
 		return nil, segment{}, ErrClosed
 	}
 	for _, s := range j.old {
-		if s.id < id {
+		if s.id < id || s.gone {
 			continue
 		}
 		f, err := j.opt.FS.Open(j.path(segmentName(s.id)))

@@ -15,13 +15,12 @@ const (
 	formatVersion = 1
 	headerBytes   = 8 + 4 + 4 + 8 + 4
 
-	segmentSuffix  = ".seg"
-	tmpSuffix      = ".tmp"
-	damagedPrefix  = "damaged-"
-	newerPrefix    = "newer-"
-	lockName       = "lock"
-	reserveName    = "reserve"
-	distrustedName = "distrusted"
+	segmentSuffix = ".seg"
+	tmpSuffix     = ".tmp"
+	damagedPrefix = "damaged-"
+	newerPrefix   = "newer-"
+	lockName      = "lock"
+	reserveName   = "reserve"
 )
 
 // segment is a kept one: bytes counts its header and its intact frames.
@@ -29,6 +28,7 @@ type segment struct {
 	id     uint64
 	schema uint32
 	bytes  int64
+	gone   bool // its file is removed, but not yet durably
 }
 
 func segmentName(id uint64) string { return fmt.Sprintf("%016x%s", id, segmentSuffix) }
