@@ -195,6 +195,8 @@ type Policy struct {
 	SoakSeconds uint64
 	HasSoak     bool
 	WaveSoaks   []uint64 // seconds per wave, of a rollout policy that is not resolved for a wave
+	// HealthGate is raw JSON, nil if there is none. Carried, never interpreted here.
+	HealthGate []byte
 	// SustainedFailureSeconds is how long a streak lasts before the host fails.
 	SustainedFailureSeconds  uint64
 	ActivationTimeoutSeconds uint64

@@ -52,6 +52,12 @@ func (o *Object) Has(key string) bool {
 	return ok && v.Kind != Null
 }
 
+// Defined says whether key is there, null or not.
+func (o *Object) Defined(key string) bool {
+	_, ok := o.value.Get(key)
+	return ok
+}
+
 // get returns a required field of the wanted kind.
 func (o *Object) get(key string, want Kind) (Value, bool) {
 	v, ok := o.value.Get(key)
