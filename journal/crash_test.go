@@ -120,8 +120,9 @@ func TestACrashAtAnyOperationOrByteLosesNoAcknowledgedCommit(t *testing.T) {
 	must(t, e.w.open(small(d)))
 	must(t, e.w.run(commits))
 	must(t, e.w.j.Close())
-	t.Logf("%d commits, %d operations: %d crash points, %d crashed disks reopened, %d more crashes during recovery",
-		commits, d.Ops(), e.points, e.reopened, e.nested)
+	e.w.covers(t)
+	t.Logf("%d commits, %d rotations, %d rewrites, %d removals, %d operations: %d crash points, %d crashed disks reopened, %d more crashes during recovery",
+		commits, e.w.rotated, e.w.rewrote, e.w.removed, d.Ops(), e.points, e.reopened, e.nested)
 	if e.points < 15_000 {
 		t.Errorf("only %d crash points: the workload shrank", e.points)
 	}
@@ -200,6 +201,7 @@ func TestAFailureOfAnyOperationLosesNothingAndTheSamePayloadCanBeRetried(t *test
 	var w workload
 	must(t, w.open(small(d)))
 	must(t, w.run(commits))
+	w.covers(t)
 	r := rand.New(rand.NewPCG(3, 4))
 	runs, crashes := 0, 0
 	for n := 1; n <= d.Ops(); n++ {

@@ -15,7 +15,7 @@ const dir = "/state/journal"
 
 // small makes every few commits a rotation, so that a short workload meets everything.
 func small(d *journaltest.Disk) journal.Options {
-	return journal.Options{Dir: dir, FS: d, SegmentBytes: 400, ReserveBytes: 64, Schema: 1}
+	return journal.Options{Dir: dir, FS: d, SegmentBytes: 250, ReserveBytes: 64, Schema: 1}
 }
 
 // content is what a journal must give back.
@@ -57,6 +57,8 @@ type workload struct {
 	snapshot string
 	allowed  []content // before the operation that runs, and after it
 	rotated  int
+	rewrote  int
+	removed  int
 }
 
 type modelSegment struct {
@@ -129,12 +131,14 @@ func (w *workload) rotate(snapshot string) error {
 }
 
 func (w *workload) remove(i int) error {
+	w.removed++
 	id := w.segments[i].id
 	return w.attempt(func() error { return w.j.Remove(id) }, func() { w.segments = slices.Delete(slices.Clone(w.segments), i, i+1) })
 }
 
 // rewrite drops every third commit of a segment and shortens every second of the rest.
 func (w *workload) rewrite(i int) error {
+	w.rewrote++
 	var kept []string
 	pass := func(n int, payload string) (string, bool) {
 		if n%3 == 2 {
@@ -255,5 +259,13 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// covers wants that a workload met everything a journal does.
+func (w *workload) covers(t *testing.T) {
+	t.Helper()
+	if w.rotated == 0 || w.rewrote == 0 || w.removed == 0 {
+		t.Errorf("%d rotations, %d rewrites, %d removals: want some of each", w.rotated, w.rewrote, w.removed)
 	}
 }

@@ -1,0 +1,147 @@
+package journal_test
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+
+	"nixfleet/journal"
+	"nixfleet/journal/journaltest"
+)
+
+// fill opens a journal, commits once and fills the disk to its last byte.
+func fill(t *testing.T, reserve int64) (*journal.Journal, *journaltest.Disk) {
+	d := journaltest.New()
+	o := small(d)
+	o.ReserveBytes = reserve
+	j, _, err := journal.Open(o)
+	must(t, err)
+	_, err = j.Append([]byte(`{"commit":0}`))
+	must(t, err)
+	d.SetCapacity(d.Used())
+	return j, d
+}
+
+func TestOnAFullDiskTheReserveLetsAVerdictCommitAndComesBackWithSpace(t *testing.T) {
+	j, d := fill(t, 200)
+	if j.ReserveSpent() || j.Degraded() {
+		t.Fatal("degraded before the disk was full")
+	}
+	_, err := j.Append([]byte(`{"verdict":1}`))
+	must(t, err)
+	if !j.ReserveSpent() || !j.Degraded() {
+		t.Error("the reserve was given up and it does not say so")
+	}
+	d.SetCapacity(0)
+	must(t, j.Rotate([]byte("{}")))
+	if j.ReserveSpent() || j.Degraded() {
+		t.Error("the reserve is not back after a rotation with space")
+	}
+	d.SetCapacity(d.Used())
+	_, err = j.Append([]byte(`{"verdict":2}`))
+	must(t, err)
+	d.SetCapacity(0)
+	for range 64 {
+		_, err = j.Append([]byte("{}"))
+		must(t, err)
+	}
+	if j.ReserveSpent() {
+		t.Error("the reserve is not back after 64 commits with space")
+	}
+}
+
+func TestOnAFullDiskWithoutReserveNothingIsCommittedAndTheRetrySucceedsOnceThereIsSpace(t *testing.T) {
+	j, d := fill(t, -1)
+	for range 3 {
+		if _, err := j.Append([]byte(`{"commit":1}`)); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if _, err := reopenRoomy(d.Crash(journaltest.Kept), []content{{commits: []string{`{"commit":0}`}}}); err != nil {
+		t.Error(err)
+	}
+	d.SetCapacity(0)
+	_, err := j.Append([]byte(`{"commit":1}`))
+	must(t, err)
+	want := content{commits: []string{`{"commit":0}`, `{"commit":1}`}}
+	if _, err := reopen(d.Crash(journaltest.Dropped), []content{want}); err != nil {
+		t.Error(err)
+	}
+}
+
+func reopenRoomy(d *journaltest.Disk, allowed []content) (reopened, error) {
+	d.SetCapacity(0)
+	return reopen(d, allowed)
+}
+
+func TestAJournalOpensOnAFullDiskAndCommitsWhatStillFits(t *testing.T) {
+	j, d := fill(t, -1)
+	must(t, j.Close())
+	d.SetCapacity(d.Used() + 40) // too little for the segment written anew, enough for a frame
+	o := small(d)
+	o.ReserveBytes = -1
+	j, opened, err := journal.Open(o)
+	must(t, err)
+	if len(opened.Damage) != 0 {
+		t.Errorf("opened %+v", opened)
+	}
+	_, err = j.Append([]byte(`{"commit":1}`))
+	must(t, err)
+}
+
+func TestAtEveryCapacityACommitIsWholeOrRefused(t *testing.T) {
+	for capacity := int64(1); capacity < 1200; capacity++ {
+		d := journaltest.New()
+		d.SetCapacity(capacity)
+		j, _, err := journal.Open(small(d))
+		must(t, err)
+		var want content
+		for i := range 12 {
+			payload := fmt.Sprintf(`{"commit":%d}`, i)
+			if _, err := j.Append([]byte(payload)); err == nil {
+				want = want.with(payload)
+			} else if !errors.Is(err, syscall.ENOSPC) {
+				t.Fatal(err)
+			}
+			if j.NeedsRotation() {
+				if err := j.Rotate([]byte(payload)); err == nil {
+					want.snapshot = payload
+				}
+			}
+		}
+		if _, err := reopenRoomy(d.Crash(journaltest.Dropped), []content{want}); err != nil {
+			t.Fatalf("capacity %d: %v", capacity, err)
+		}
+	}
+}
+
+func TestAfterAFailedFsyncTheSegmentIsWrittenAnewWithoutTheFailedFrame(t *testing.T) {
+	d := journaltest.New()
+	j, _, err := journal.Open(small(d))
+	must(t, err)
+	_, err = j.Append([]byte(`{"commit":0}`))
+	must(t, err)
+	d.Inject(func(op journaltest.Op) journaltest.Fault {
+		if op.Kind == journaltest.Sync {
+			return journaltest.Fault{Err: errDisk}
+		}
+		return journaltest.Fault{}
+	})
+	if _, err := j.Append([]byte(`{"lost":1}`)); !errors.Is(err, errDisk) {
+		t.Fatalf("got %v", err)
+	}
+	if !j.Degraded() {
+		t.Error("not degraded after a failed fsync")
+	}
+	d.Inject(nil)
+	_, err = j.Append([]byte(`{"commit":1}`))
+	must(t, err)
+	if j.Degraded() {
+		t.Error("degraded after the segment was written anew")
+	}
+	want := content{commits: []string{`{"commit":0}`, `{"commit":1}`}}
+	if _, err := reopen(d.Crash(journaltest.Dropped), []content{want}); err != nil {
+		t.Error(err)
+	}
+}
