@@ -20,16 +20,14 @@ func (v Value) Len() int { return max(len(v.members), len(v.elems)) }
 // Each reads a required object whose members are themselves objects, such as hosts by name, and calls read for each
 // in written order until an error is recorded.
 func (o *Object) Each(key string, read func(name string, member *Object)) {
-	v, _ := o.get(key, Map)
-	path := join(o.path, key)
-	for name, value := range v.Members() {
-		child := &Object{value: value, path: join(path, name), err: o.err}
+	in := o.Object(key)
+	for name, value := range in.value.Members() {
 		if value.Kind != Map {
-			child.fail("", "want an object, got %s", value.Kind)
+			in.fail(name, "want an object, got %s", value.Kind)
 		}
 		if *o.err != nil {
 			return
 		}
-		read(name, child)
+		read(name, &Object{value: value, parent: in, segment: name, err: o.err})
 	}
 }

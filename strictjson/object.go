@@ -10,9 +10,10 @@ import (
 // Object reads the named fields of one JSON object. The first error sticks, in this object and in every object
 // reached from it, and the methods then return zero values: read everything, ask Err once.
 type Object struct {
-	value Value
-	path  string
-	err   *error
+	value   Value
+	parent  *Object // nil for the root
+	segment string  // its place in the parent
+	err     *error
 }
 
 // Object starts reading v, which must be a Map.
@@ -37,13 +38,14 @@ func (o *Object) Keys() []string { return o.value.Keys() }
 func (o *Object) Fail(key, format string, args ...any) { o.fail(key, format, args...) }
 
 func (o *Object) fail(key, format string, args ...any) {
-	if *o.err == nil {
-		path := o.path
-		if key != "" {
-			path = join(path, key)
-		}
-		*o.err = &Error{Path: path, Reason: fmt.Sprintf(format, args...)}
+	if *o.err != nil {
+		return
 	}
+	e := &Error{Path: clip(key), Reason: fmt.Sprintf(format, args...)}
+	for at := o; at.parent != nil; at = at.parent {
+		e.under(clip(at.segment))
+	}
+	*o.err = e
 }
 
 // Has says whether key is there and not null.
@@ -127,7 +129,8 @@ func (o *Object) Int32(key string) int32 {
 	}
 	n, err := strconv.ParseInt(string(v.Raw), 10, 32)
 	if err != nil {
-		o.fail(key, "%s is not an integer from -2147483648 to 2147483647", clip(v.Raw))
+		o.fail(key, "%s is not an integer from -2147483648 to 2147483647", clip(string(v.Raw)))
+		return 0
 	}
 	return int32(n)
 }
@@ -139,7 +142,8 @@ func (o *Object) unsigned(key string, bits int) uint64 {
 	}
 	n, err := strconv.ParseUint(string(v.Raw), 10, bits)
 	if err != nil {
-		o.fail(key, "%s is not an integer from 0 to %d", clip(v.Raw), uint64(1)<<(bits-1)<<1-1)
+		o.fail(key, "%s is not an integer from 0 to %d", clip(string(v.Raw)), uint64(1)<<(bits-1)<<1-1)
+		return 0
 	}
 	return n
 }
@@ -152,7 +156,7 @@ func (o *Object) Time(key string) time.Time {
 	}
 	t, err := ParseTime(v.text)
 	if err != nil {
-		o.fail(key, "%q is not an RFC 3339 time with an offset, such as 2026-01-02T15:04:05Z", clip([]byte(v.text)))
+		o.fail(key, "%q is not an RFC 3339 time with an offset, such as 2026-01-02T15:04:05Z", clip(v.text))
 	}
 	return t
 }
@@ -165,20 +169,18 @@ func (o *Object) OptTime(key string) time.Time {
 	return o.Time(key)
 }
 
-// ParseTime reads an RFC 3339 time that carries an offset and gives it in UTC. The year must be from 1 to 9999,
-// so that what is read can be written again.
+// ParseTime reads an RFC 3339 time that carries an offset and gives it in UTC. The year must be from 1 to 9999, so
+// that what is read can be written again, and the first instant of year 1 is refused because it means "no time" in
+// Go. Digits beyond nanoseconds are dropped.
 func ParseTime(s string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
+	var t time.Time
+	// UnmarshalText, unlike time.Parse, holds to RFC 3339: no comma, no one-digit hour, no offset of 24 hours.
+	if err := t.UnmarshalText([]byte(s)); err != nil {
 		return time.Time{}, fmt.Errorf("strictjson: %w", err)
-	}
-	// time.Parse takes a comma as a decimal separator, RFC 3339 does not.
-	if strings.Contains(s, ",") {
-		return time.Time{}, fmt.Errorf("strictjson: comma in time %q", s)
 	}
 	t = t.UTC()
 	if t.Year() < 1 || t.Year() > 9999 || t.IsZero() {
-		return time.Time{}, fmt.Errorf("strictjson: year of %q out of range", s)
+		return time.Time{}, fmt.Errorf("strictjson: year of %q out of range", clip(s))
 	}
 	return t, nil
 }
@@ -194,7 +196,7 @@ func (o *Object) Enum(key string, allowed ...string) string {
 			return s
 		}
 	}
-	o.fail(key, "%q is unknown, want one of %s", clip([]byte(s)), strings.Join(allowed, ", "))
+	o.fail(key, "%q is unknown, want one of %s", clip(s), strings.Join(allowed, ", "))
 	return ""
 }
 
@@ -209,7 +211,7 @@ func (o *Object) OptEnum(key, def string, allowed ...string) string {
 // Object reads a required object.
 func (o *Object) Object(key string) *Object {
 	v, _ := o.get(key, Map)
-	return &Object{value: v, path: join(o.path, key), err: o.err}
+	return &Object{value: v, parent: o, segment: key, err: o.err}
 }
 
 // OptObject reads an object that may be absent or null, nil then.
@@ -234,12 +236,11 @@ func (o *Object) Objects(key string) []*Object {
 	v, _ := o.get(key, Array)
 	out := make([]*Object, 0, len(v.elems))
 	for i, e := range v.elems {
-		child := &Object{value: e, path: index(join(o.path, key), i), err: o.err}
 		if e.Kind != Map {
-			child.fail("", "want an object, got %s", e.Kind)
+			o.fail(key+index(i), "want an object, got %s", e.Kind)
 			return nil
 		}
-		out = append(out, child)
+		out = append(out, &Object{value: e, parent: o, segment: key + index(i), err: o.err})
 	}
 	return out
 }
@@ -258,7 +259,7 @@ func (o *Object) Strings(key string) []string {
 	out := make([]string, 0, len(v.elems))
 	for i, e := range v.elems {
 		if e.Kind != String {
-			o.fail(index(key, i), "want a string, got %s", e.Kind)
+			o.fail(key+index(i), "want a string, got %s", e.Kind)
 			return nil
 		}
 		out = append(out, e.text)
@@ -272,13 +273,4 @@ func (o *Object) OptStrings(key string) []string {
 		return nil
 	}
 	return o.Strings(key)
-}
-
-// clip keeps an error message short whatever it quotes.
-func clip(b []byte) string {
-	const most = 64
-	if len(b) <= most {
-		return string(b)
-	}
-	return string(b[:most]) + "..."
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -27,6 +28,20 @@ func (e *Error) Error() string {
 
 // Unwrap makes errors.Is(err, ErrMalformed) true.
 func (e *Error) Unwrap() error { return ErrMalformed }
+
+// under puts segment before the path. Paths grow on the way out of an error only, so that reading what is right
+// makes none.
+func (e *Error) under(segment string) *Error {
+	switch {
+	case e.Path == "":
+		e.Path = segment
+	case e.Path[0] == '[':
+		e.Path = segment + e.Path
+	default:
+		e.Path = segment + "." + e.Path
+	}
+	return e
+}
 
 // Limits bound what Parse accepts.
 type Limits struct {
@@ -109,13 +124,17 @@ func Parse(data []byte, lim Limits) (Value, error) {
 		return Value{}, syntaxError(data)
 	}
 	p := parser{data: data, depth: lim.Depth}
-	return p.value("")
+	v, err := p.value()
+	if err != nil {
+		return Value{}, err
+	}
+	return v, nil
 }
 
 // syntaxError asks encoding/json for the offset of what json.Valid refused.
 func syntaxError(data []byte) error {
-	var any json.RawMessage
-	err := json.Unmarshal(data, &any)
+	var raw json.RawMessage
+	err := json.Unmarshal(data, &raw)
 	var se *json.SyntaxError
 	if errors.As(err, &se) {
 		return &Error{Reason: fmt.Sprintf("%s at byte %d", se.Error(), se.Offset)}
@@ -141,24 +160,23 @@ func (p *parser) space() {
 	}
 }
 
-func (p *parser) value(path string) (Value, error) {
+func (p *parser) value() (Value, *Error) {
 	p.space()
 	start := p.at
 	switch p.data[p.at] {
 	case '{':
-		return p.object(path)
+		return p.object()
 	case '[':
-		return p.array(path)
+		return p.array()
 	case '"':
-		s, err := p.str(path)
+		s, err := p.str()
 		return Value{Kind: String, Raw: p.data[start:p.at], text: s}, err
-	case 't', 'n':
+	case 'n':
+		p.at += len("null")
+		return Value{Kind: Null, Raw: p.data[start:p.at]}, nil
+	case 't':
 		p.at += len("true")
-		kind := Bool
-		if p.data[start] == 'n' {
-			kind = Null
-		}
-		return Value{Kind: kind, Raw: p.data[start:p.at]}, nil
+		return Value{Kind: Bool, Raw: p.data[start:p.at]}, nil
 	case 'f':
 		p.at += len("false")
 		return Value{Kind: Bool, Raw: p.data[start:p.at]}, nil
@@ -174,16 +192,16 @@ func isNumberByte(b byte) bool {
 	return b >= '0' && b <= '9' || b == '-' || b == '+' || b == '.' || b == 'e' || b == 'E'
 }
 
-func (p *parser) enter(path string) error {
+func (p *parser) enter() *Error {
 	p.depth--
 	if p.depth < 0 {
-		return &Error{Path: path, Reason: "nested too deeply"}
+		return &Error{Reason: "nested too deeply"}
 	}
 	return nil
 }
 
-func (p *parser) object(path string) (Value, error) {
-	if err := p.enter(path); err != nil {
+func (p *parser) object() (Value, *Error) {
+	if err := p.enter(); err != nil {
 		return Value{}, err
 	}
 	v := Value{Kind: Map}
@@ -200,18 +218,18 @@ func (p *parser) object(path string) (Value, error) {
 			p.at++
 			p.space()
 		}
-		key, err := p.str(path)
+		key, err := p.str()
 		if err != nil {
 			return Value{}, err
 		}
 		if seen = v.note(key, seen); seen == nil {
-			return Value{}, &Error{Path: join(path, key), Reason: "duplicate key"}
+			return Value{}, &Error{Path: clip(key), Reason: "duplicate key"}
 		}
 		p.space()
 		p.at++ // the colon
-		child, err := p.value(join(path, key))
+		child, err := p.value()
 		if err != nil {
-			return Value{}, err
+			return Value{}, err.under(clip(key))
 		}
 		v.members = append(v.members, member{key, child})
 	}
@@ -245,8 +263,8 @@ func (v *Value) note(key string, seen map[string]struct{}) map[string]struct{} {
 	return seen
 }
 
-func (p *parser) array(path string) (Value, error) {
-	if err := p.enter(path); err != nil {
+func (p *parser) array() (Value, *Error) {
+	if err := p.enter(); err != nil {
 		return Value{}, err
 	}
 	v := Value{Kind: Array, elems: []Value{}}
@@ -261,9 +279,9 @@ func (p *parser) array(path string) (Value, error) {
 		if p.data[p.at] == ',' {
 			p.at++
 		}
-		child, err := p.value(index(path, len(v.elems)))
+		child, err := p.value()
 		if err != nil {
-			return Value{}, err
+			return Value{}, err.under(index(len(v.elems)))
 		}
 		v.elems = append(v.elems, child)
 	}
@@ -273,7 +291,7 @@ func (p *parser) array(path string) (Value, error) {
 }
 
 // str reads a string at the cursor. Escapes are rare, so the common case is one copy.
-func (p *parser) str(path string) (string, error) {
+func (p *parser) str() (string, *Error) {
 	p.at++
 	start := p.at
 	for p.data[p.at] != '"' && p.data[p.at] != '\\' {
@@ -292,7 +310,7 @@ func (p *parser) str(path string) (string, error) {
 		case '\\':
 			var ok bool
 			if buf, ok = p.escape(buf); !ok {
-				return "", &Error{Path: path, Reason: "lone surrogate in a string"}
+				return "", &Error{Reason: "lone surrogate in a string"}
 			}
 		default:
 			buf = append(buf, c)
@@ -331,11 +349,13 @@ func (p *parser) hex4(at int) rune {
 	return rune(n)
 }
 
-func join(path, key string) string {
-	if path == "" {
-		return key
-	}
-	return path + "." + key
-}
+func index(i int) string { return "[" + strconv.Itoa(i) + "]" }
 
-func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+// clip keeps an error message short whatever it quotes.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"nixfleet/host"
@@ -101,7 +102,7 @@ func (o *object) seqs(key string, m map[string]uint64) {
 	inner := open(o.buf)
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		inner.name(name)
-		inner.buf = fmt.Append(inner.buf, m[name])
+		inner.buf = strconv.AppendUint(inner.buf, m[name], 10)
 	}
 	o.buf = inner.close()
 }
