@@ -46,8 +46,11 @@ var arrows = map[string]box{
 	// Pure: the decisions. Agent, control plane, simulator and replay all run these.
 	"strictjson": {kind: pure, why: "JSON in, refused unless it is exactly right"},
 	"host":       {kind: pure, why: "one host in one rollout"},
-	"fleet":      {kind: pure, why: "the signed documents and what follows from them"},
-	"rollout":    {kind: pure, why: "one rollout, the planner and its gates"},
+	"fleet": {kind: pure, why: "the signed documents and what follows from them", arrows: []arrow{
+		{"host", "a document's policy is the one that Step takes"},
+		{"strictjson", "a signed document is read without forgiving too"},
+	}},
+	"rollout": {kind: pure, why: "one rollout, the planner and its gates"},
 	"wire": {kind: pure, why: "messages between the two sides", arrows: []arrow{
 		{"host", "it encodes the events and records of host, and decodes to them"},
 		{"strictjson", "what comes from outside is read without forgiving"},
@@ -62,14 +65,26 @@ var arrows = map[string]box{
 	"trust": {why: "signatures, keys and tokens"},
 
 	// The two sides. Neither knows the other: they meet over the wire only.
-	"agent":              {why: "the host runtime"},
-	"agent/activation":   {why: "switching a host"},
-	"agent/probe":        {why: "asking whether it is healthy"},
-	"agent/config":       {why: "the agent's settings"},
-	"controlplane":       {why: "the control-plane runtime"},
-	"controlplane/store": {why: "the control plane's database"},
-	"controlplane/api":   {why: "the control plane's HTTP side"},
-	"controlplane/web":   {why: "the dashboard"},
+	"agent": {why: "the host runtime"},
+	"agent/activation": {why: "switching a host", arrows: []arrow{
+		{"clock", "a switch is polled and timed out"},
+	}},
+	"agent/probe": {why: "asking whether it is healthy", arrows: []arrow{
+		{"clock", "probes have intervals and time limits"},
+		{"host", "results are the events' own modes and statuses"},
+		{"strictjson", "a declaration that is not exactly right must fail the gate, not weaken it"},
+	}},
+	"agent/config": {why: "the agent's settings"},
+	"controlplane": {why: "the control-plane runtime"},
+	"controlplane/ledger": {why: "the event log's rows and their hash chain", arrows: []arrow{
+		{"strictjson", "a row that is read back must be exactly what was hashed"},
+	}},
+	"controlplane/core": {why: "the control plane's decisions without its I/O"},
+	"controlplane/store": {why: "the control plane's database", arrows: []arrow{
+		{"controlplane/ledger", "it stores ledger rows, and chains them as it commits"},
+	}},
+	"controlplane/api": {why: "the control plane's HTTP side"},
+	"controlplane/web": {why: "the dashboard"},
 
 	// Where the two sides meet in one process.
 	"release":  {why: "making and signing releases"},
