@@ -45,12 +45,9 @@ func (r *Runner) Run(ctx context.Context, in Intent, fired func()) (Outcome, err
 		return out, err
 	}
 	began := r.Clock.Now()
-	if in.Prior == "" {
-		prior, err := r.Backend.Current(ctx)
-		if err != nil {
-			return r.failed(ctx, PhaseObserve, err)
-		}
-		in.Prior = prior
+	prior, err := r.prior(ctx, in)
+	if err != nil {
+		return r.failed(ctx, PhaseObserve, err)
 	}
 	if out, err := r.realise(ctx, in); out != nil || err != nil {
 		return out, err
@@ -62,7 +59,7 @@ func (r *Runner) Run(ctx context.Context, in Intent, fired func()) (Outcome, err
 		return r.failed(ctx, PhaseFire, err)
 	}
 	fired()
-	return r.watch(ctx, in, began)
+	return r.watch(ctx, in, prior, began)
 }
 
 // Resume looks for an attempt that an earlier process may have fired: a unit that still runs is watched to its
@@ -75,7 +72,12 @@ func (r *Runner) Resume(ctx context.Context, in Intent) (out Outcome, decided bo
 		return out, out != nil, err
 	}
 	if state.Running {
-		out, err = r.watch(ctx, in, state.Started)
+		prior, err := r.prior(ctx, in)
+		if err == nil {
+			out, err = r.watch(ctx, in, prior, state.Started)
+		} else {
+			out, err = r.failed(ctx, PhaseObserve, err)
+		}
 		return out, out != nil, err
 	}
 	if state.Result != nil && state.Result.Closure == in.Closure {
@@ -96,6 +98,14 @@ func (r *Runner) Resume(ctx context.Context, in Intent) (out Outcome, decided bo
 		return Completed{Closure: current, Output: state.Output}, true, nil
 	}
 	return nil, false, nil
+}
+
+// prior is what the host may be seen running until it runs the target; "" is a host that runs nothing yet.
+func (r *Runner) prior(ctx context.Context, in Intent) (string, error) {
+	if in.Prior != "" {
+		return in.Prior, nil
+	}
+	return r.Backend.Current(ctx)
 }
 
 // awaitIdle waits until no switch runs, at most for the intent's timeout.
@@ -149,10 +159,10 @@ func (r *Runner) realise(ctx context.Context, in Intent) (Outcome, error) {
 }
 
 // watch polls until the unit ended, the host runs a third closure, or the time since began is over.
-func (r *Runner) watch(ctx context.Context, in Intent, began clock.Reading) (Outcome, error) {
+func (r *Runner) watch(ctx context.Context, in Intent, prior string, began clock.Reading) (Outcome, error) {
 	var trouble error // the last failure to look; looking again may help, the timeout bounds it
 	for {
-		state, out, err := r.look(ctx, &in)
+		state, out, err := r.look(ctx, in, prior)
 		if out != nil {
 			return out, nil
 		}
@@ -170,7 +180,7 @@ func (r *Runner) watch(ctx context.Context, in Intent, began clock.Reading) (Out
 }
 
 // look is one poll: an outcome once there is one, an error if it could not look.
-func (r *Runner) look(ctx context.Context, in *Intent) (UnitState, Outcome, error) {
+func (r *Runner) look(ctx context.Context, in Intent, prior string) (UnitState, Outcome, error) {
 	// The unit is read before current-system: what ended before the reading has had its effect on it.
 	state, err := r.Backend.Unit(ctx, in.Unit)
 	if err != nil {
@@ -180,10 +190,7 @@ func (r *Runner) look(ctx context.Context, in *Intent) (UnitState, Outcome, erro
 	if err != nil {
 		return state, nil, err
 	}
-	if in.Prior == "" {
-		in.Prior = current
-	}
-	if current != in.Closure && current != in.Prior {
+	if current != in.Closure && current != prior {
 		if err := r.Backend.Stop(ctx, in.Unit); err != nil {
 			return state, nil, err
 		}
@@ -192,7 +199,7 @@ func (r *Runner) look(ctx context.Context, in *Intent) (UnitState, Outcome, erro
 	if state.Running {
 		return state, nil, nil
 	}
-	out, err := r.conclude(ctx, *in, state)
+	out, err := r.conclude(ctx, in, state)
 	return state, out, err
 }
 
