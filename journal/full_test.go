@@ -3,6 +3,7 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"syscall"
 	"testing"
 
@@ -143,5 +144,85 @@ func TestAfterAFailedFsyncTheSegmentIsWrittenAnewWithoutTheFailedFrame(t *testin
 	want := content{commits: []string{`{"commit":0}`, `{"commit":1}`}}
 	if _, err := reopen(d.Crash(journaltest.Dropped), []content{want}); err != nil {
 		t.Error(err)
+	}
+}
+
+// failWrites makes every write of a frame put all its bytes down and fail.
+func failWrites(op journaltest.Op) journaltest.Fault {
+	if op.Kind == journaltest.Write {
+		return journaltest.Fault{Err: errDisk, Short: op.Bytes}
+	}
+	return journaltest.Fault{}
+}
+
+func TestAFrameWhoseWriteFailedNeverComesBackBesideItsRetry(t *testing.T) {
+	const first, retried, short = `{"commit":0}`, `{"commit":1,"pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}`, `{}`
+	for _, rotate := range []bool{false, true} {
+		d := journaltest.New()
+		j, _, err := journal.Open(small(d))
+		must(t, err)
+		_, err = j.Append([]byte(first))
+		must(t, err)
+		d.Inject(failWrites)
+		if _, err := j.Append([]byte(retried)); !errors.Is(err, errDisk) {
+			t.Fatalf("got %v", err)
+		}
+		d.Inject(nil)
+		want := content{commits: []string{first}}
+		if rotate { // the segment is an older one now: nothing may be behind its last commit
+			must(t, j.Rotate([]byte(short)))
+			want.snapshot = short
+			_, err = j.Append([]byte(retried))
+			want = want.with(retried)
+		} else { // a shorter frame does not cover what the failed one left
+			_, err = j.Append([]byte(short))
+			want = want.with(short)
+		}
+		must(t, err)
+		for seed := range uint64(64) {
+			after := d.Crash(journaltest.Loss{Random: rand.New(rand.NewPCG(seed, 5))})
+			got, err := reopen(after, []content{want})
+			if err != nil || len(got.Damage) > 0 || got.Torn > 0 {
+				t.Fatalf("rotated %v, seed %d: %v, opened %+v", rotate, seed, err, got.Opened)
+			}
+		}
+	}
+}
+
+func TestACommitAfterAFailedRotationIsNeverBeforeItsSnapshot(t *testing.T) {
+	for _, fails := range []journaltest.Kind{journaltest.Create, journaltest.Write, journaltest.Sync, journaltest.Rename, journaltest.SyncDir} {
+		for _, done := range []bool{false, true} {
+			d := journaltest.New()
+			j, _, err := journal.Open(small(d))
+			must(t, err)
+			_, err = j.Append([]byte(`{"commit":0}`))
+			must(t, err)
+			d.Inject(func(op journaltest.Op) journaltest.Fault {
+				if op.Kind == fails {
+					return journaltest.Fault{Err: errDisk, Done: done}
+				}
+				return journaltest.Fault{}
+			})
+			if err := j.Rotate([]byte(`{"snapshot":0}`)); !errors.Is(err, errDisk) {
+				t.Fatalf("%s fails: got %v", fails, err)
+			}
+			d.Inject(nil)
+			_, err = j.Append([]byte(`{"commit":1}`))
+			must(t, err)
+			for _, after := range []*journaltest.Disk{d.Crash(journaltest.Kept), d.Crash(journaltest.Dropped), d.Kill()} {
+				j, opened, err := journal.Open(small(after))
+				must(t, err)
+				var behind []string
+				must(t, j.Scan(opened.SnapshotPos, func(f journal.Frame) error {
+					if f.Kind == journal.Commit {
+						behind = append(behind, string(f.Payload))
+					}
+					return nil
+				}))
+				if len(behind) == 0 || behind[len(behind)-1] != `{"commit":1}` {
+					t.Errorf("%s fails (done %v): behind the snapshot at %v there is %q", fails, done, opened.SnapshotPos, behind)
+				}
+			}
+		}
 	}
 }
