@@ -1,9 +1,6 @@
 package rollout
 
-import (
-	"container/heap"
-	"time"
-)
+import "time"
 
 // Silence is the one thing that changes by itself. Every listed host has one entry in a heap, at the next moment its
 // silence could matter; when that comes, the entry is checked against the last heartbeat and put back. A heartbeat
@@ -14,20 +11,43 @@ type timer struct {
 	host int32
 }
 
+// timerHeap is a binary heap, the earliest first. Not that of container/heap: that boxes every entry.
 type timerHeap []timer
 
-func (t timerHeap) Len() int           { return len(t) }
-func (t timerHeap) Less(i, j int) bool { return t[i].at < t[j].at }
-func (t timerHeap) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+func (t *timerHeap) push(x timer) {
+	*t = append(*t, x)
+	h := *t
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if h[up].at <= h[i].at {
+			break
+		}
+		h[up], h[i] = h[i], h[up]
+		i = up
+	}
+}
 
-// Push and Pop are for package heap.
-func (t *timerHeap) Push(x any) { *t = append(*t, x.(timer)) }
-
-// Pop is for package heap.
-func (t *timerHeap) Pop() any {
-	last := (*t)[len(*t)-1]
-	*t = (*t)[:len(*t)-1]
-	return last
+func (t *timerHeap) pop() timer {
+	h := *t
+	first, last := h[0], len(h)-1
+	h[0] = h[last]
+	h = h[:last]
+	for i := 0; ; {
+		down := 2*i + 1
+		if down >= len(h) {
+			break
+		}
+		if down+1 < len(h) && h[down+1].at < h[down].at {
+			down++
+		}
+		if h[i].at <= h[down].at {
+			break
+		}
+		h[i], h[down] = h[down], h[i]
+		i = down
+	}
+	*t = h
+	return first
 }
 
 // silentSince is when the host was last heard: never means since its channel's newest rollout opened, and before
@@ -63,7 +83,7 @@ func (p *Planner) refreshSilence(h int32) {
 	}
 	if at := next.UnixNano(); hs.timerAt == 0 || at < hs.timerAt {
 		hs.timerAt = at
-		heap.Push(&p.timers, timer{at, h})
+		p.timers.push(timer{at, h})
 	}
 }
 
@@ -71,7 +91,7 @@ func (p *Planner) refreshSilence(h int32) {
 func (p *Planner) advance(now time.Time) {
 	p.now = now
 	for len(p.timers) > 0 && p.timers[0].at <= now.UnixNano() {
-		t := heap.Pop(&p.timers).(timer)
+		t := p.timers.pop()
 		hs := &p.hosts[t.host]
 		if hs.timerAt != t.at {
 			continue // an earlier entry took its place
