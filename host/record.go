@@ -177,6 +177,10 @@ func (r *Record) EnforceFailing() []string {
 
 func (p *Probe) failing() bool { return p.Mode == Enforce && p.Status == Fail }
 
+// MaxProbes is how many probes a record holds, declared or recorded: a host that reports ever new names must not grow
+// the mirror. A host with more than a few dozen checks has them in one evidence probe.
+const MaxProbes = 256
+
 // MaxRollbackAttempts is how often a rollback is tried before the host is left to a human.
 const MaxRollbackAttempts = 3
 
