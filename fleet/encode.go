@@ -18,6 +18,7 @@ type fleetJSON struct {
 	Edges             []edgeJSON             `json:"edges"`
 	ChannelEdges      []edgeJSON             `json:"channelEdges"`
 	DisruptionBudgets []budgetJSON           `json:"disruptionBudgets"`
+	ChannelRefs       map[string]string      `json:"channelRefs,omitempty"`
 	Meta              metaJSON               `json:"meta"`
 }
 

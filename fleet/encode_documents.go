@@ -1,6 +1,9 @@
 package fleet
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // Encode returns the fleet as JSON that [ParseFleet] reads back, unsigned and not canonical.
 func (f *Fleet) Encode() ([]byte, error) {
@@ -17,7 +20,8 @@ func (f *Fleet) Encode() ([]byte, error) {
 		DisruptionBudgets: each(f.DisruptionBudgets, func(b Budget) budgetJSON {
 			return budgetJSON{Selector: encodeSelector(b.Selector), MaxInFlight: b.MaxInFlight, MaxInFlightPct: b.MaxInFlightPct}
 		}),
-		Meta: encodeMeta(f.Meta),
+		ChannelRefs: f.ChannelRefs,
+		Meta:        encodeMeta(f.Meta),
 	})
 }
 
@@ -64,8 +68,18 @@ func encodeWaves(waves map[string][]Wave) map[string][]waveJSON {
 	})
 }
 
-// EncodeWaves returns the member "waves" of a fleet document.
-func (f *Fleet) EncodeWaves() ([]byte, error) { return marshal("waves", encodeWaves(f.Waves)) }
+// EncodeMember returns one member of a fleet document that a release fills in: "waves", "channelRefs" or "meta".
+func (f *Fleet) EncodeMember(name string) ([]byte, error) {
+	switch name {
+	case "waves":
+		return marshal(name, encodeWaves(f.Waves))
+	case "channelRefs":
+		return marshal(name, f.ChannelRefs)
+	case "meta":
+		return marshal(name, encodeMeta(f.Meta))
+	}
+	return nil, fmt.Errorf("%w: no member %q", ErrDocument, name)
+}
 
 func encodeMeta(m Meta) metaJSON {
 	return metaJSON{SchemaVersion: m.SchemaVersion, SignedAt: timeText(m.SignedAt), CICommit: m.CICommit, SignatureAlgorithm: m.SignatureAlgorithm}

@@ -33,7 +33,10 @@ type Fleet struct {
 	Edges             []Edge
 	ChannelEdges      []ChannelEdge
 	DisruptionBudgets []Budget
-	Meta              Meta
+	// ChannelRefs says which ref of each channel is its newest, so that no one but the signer does. nil in a document
+	// that does not say: then it is meta.ciCommit for all of them. See Newest.
+	ChannelRefs map[string]string
+	Meta        Meta
 }
 
 // Host is one machine of the fleet.
@@ -146,6 +149,19 @@ func (f *Fleet) Policy(channel string) (RolloutPolicy, bool) {
 	}
 	p, ok := f.RolloutPolicies[c.RolloutPolicy]
 	return p, ok
+}
+
+// Newest returns the id of a channel's newest rollout, and false if the channel has none.
+func (f *Fleet) Newest(channel string) (RolloutID, bool) {
+	ref, ok := f.ChannelRefs[channel]
+	if f.ChannelRefs == nil && hasKey(f.Channels, channel) {
+		ref, ok = f.Meta.CICommit, f.Meta.CICommit != ""
+	}
+	if !ok {
+		return RolloutID{}, false
+	}
+	id, err := NewRolloutID(channel, ref)
+	return id, err == nil
 }
 
 // WidestWindow returns the longest freshness window of any channel: beyond it nothing in the document may be acted on.

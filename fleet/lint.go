@@ -40,8 +40,8 @@ type linter struct {
 
 // index is what a selector can name.
 type index struct {
-	tags   map[string]struct{}
-	on map[string][]string // hosts by channel, sorted
+	tags map[string]struct{}
+	on   map[string][]string // hosts by channel, sorted
 }
 
 func indexOf(f *Fleet) index {
@@ -202,11 +202,15 @@ func (l *linter) edges() {
 			l.refuse("edges[%d]: %s waits for %s, which has no closure and never converges", i, e.Gated, e.Gates)
 		}
 	}
+	releasable := ReleasableChannels(l.f)
 	for i, e := range l.f.ChannelEdges {
 		for _, name := range []string{e.Gated, e.Gates} {
 			if !hasKey(l.f.Channels, name) {
 				l.refuse("channelEdges[%d]: there is no channel %q", i, name)
 			}
+		}
+		if hasKey(l.f.Channels, e.Gates) && !slices.Contains(releasable, e.Gates) {
+			l.refuse("channelEdges[%d]: %s waits for %s, which has nothing to roll out and never ends", i, e.Gated, e.Gates)
 		}
 	}
 }

@@ -43,6 +43,9 @@ func ParseFleet(data []byte) (*Fleet, error) {
 	if o.Has("waves") {
 		parseWaves(o.Object("waves"), f.Waves)
 	}
+	if o.Has("channelRefs") {
+		f.ChannelRefs = parseRefs(o.Object("channelRefs"))
+	}
 	f.parseRules(o)
 	if err := finish("fleet", o); err != nil {
 		return nil, err
@@ -134,6 +137,21 @@ func parseWaves(o *strictjson.Object, into map[string][]Wave) {
 		}
 		into[channel] = waves
 	}
+}
+
+func parseRefs(o *strictjson.Object) map[string]string {
+	refs := make(map[string]string, len(o.Keys()))
+	if len(o.Keys()) > MaxChannels {
+		o.Fail("", "%d channels, at most %d allowed", len(o.Keys()), MaxChannels)
+		return refs
+	}
+	for _, channel := range o.Keys() {
+		refs[channel] = o.String(channel)
+		if _, err := NewRolloutID(channel, refs[channel]); err != nil {
+			o.Fail(channel, "%v", err)
+		}
+	}
+	return refs
 }
 
 // parseRules reads the lists that restrict who may go when.
