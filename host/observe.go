@@ -94,37 +94,47 @@ func (r *Record) probeResult(in *Stamped, e *ProbeResult, out *Effects) error {
 // withResult returns the probes with e's result at i, in the place of the entry there if that is the probe's own. Old
 // entries are shared, never written.
 func withResult(probes []*Probe, i int, found bool, e *ProbeResult) []*Probe {
-	p := &Probe{Name: e.ProbeName, Status: e.Status, Mode: e.Mode, LastObservedAt: e.ObservedAt}
-	n := len(probes)
+	name, passedAt, reason := e.ProbeName, e.ObservedAt, ""
 	if found {
-		p.Name, p.LastPassAt = probes[i].Name, probes[i].LastPassAt
-	} else {
-		n++
+		name = probes[i].Name // keeps one copy of the name for the life of the record
 	}
-	if e.Status == Pass {
-		p.LastPassAt = e.ObservedAt
-	} else {
-		p.FailureReason = e.FailureReason
+	if e.Status == Fail {
+		passedAt, reason = time.Time{}, e.FailureReason
+		if found {
+			passedAt = probes[i].LastPassAt
+		}
 	}
-	out := make([]*Probe, n)
+	p := &Probe{
+		Name: name, Status: e.Status, Mode: e.Mode, LastObservedAt: e.ObservedAt, LastPassAt: passedAt, FailureReason: reason,
+	}
+	if found {
+		out := make([]*Probe, len(probes))
+		copy(out, probes)
+		out[i] = p
+		return out
+	}
+	out := make([]*Probe, len(probes)+1)
 	copy(out, probes[:i])
 	out[i] = p
-	if found {
-		copy(out[i+1:], probes[i+1:])
-	} else {
-		copy(out[i+1:], probes[i:])
-	}
+	copy(out[i+1:], probes[i:])
 	return out
 }
 
 // findProbe returns where name is, or belongs, in the sorted probes.
 func findProbe(probes []*Probe, name string) (int, bool) {
-	for i, p := range probes {
-		if p.Name >= name {
-			return i, p.Name == name
+	low, high := 0, len(probes)
+	for low < high {
+		mid := int(uint(low+high) / 2)
+		switch c := strings.Compare(probes[mid].Name, name); {
+		case c == 0:
+			return mid, true
+		case c < 0:
+			low = mid + 1
+		default:
+			high = mid
 		}
 	}
-	return len(probes), false
+	return low, false
 }
 
 func (r *Record) probeFailureFirst(in *Stamped, out *Effects) error {

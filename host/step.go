@@ -36,16 +36,16 @@ func invariant(format string, args ...any) error {
 // Step takes one event on a record and gives the next record and what must be done, in order. On an error the
 // record returned is the one given and there are no effects. All times come from the event; now is part of the
 // contract of every machine here and is not read. Implements docs/design/02-host-state-machine.md.
-func Step(r Record, in Stamped, _ time.Time, p Policy) (next Record, out Effects, err error) {
+func Step(r Record, in Stamped, _ time.Time, p Policy) (Record, Effects, error) {
+	var out Effects
 	if err := r.admit(&in); err != nil {
+		return r, out, err
+	}
+	if err := r.take(&in, &p, &out); err != nil {
 		return r, Effects{}, err
 	}
-	next = r
-	if err := next.take(&in, &p, &out); err != nil {
-		return r, Effects{}, err
-	}
-	next.LastEventSeq = in.Seq
-	return next, out, nil
+	r.LastEventSeq = in.Seq
+	return r, out, nil
 }
 
 func (r *Record) admit(in *Stamped) error {
@@ -58,7 +58,8 @@ func (r *Record) admit(in *Stamped) error {
 	return nil
 }
 
-// take changes r, which is Step's own copy, by the event. The event, the record and the effects are separate arguments
+// take changes r, which is Step's own copy, by the event. Every transition asks all its questions before it changes
+// anything, so that a refused event leaves r as it was. The event, the record and the effects are separate arguments
 // throughout, and not fields of one value, because the compiler would then move all of it to the heap.
 func (r *Record) take(in *Stamped, p *Policy, out *Effects) error {
 	switch e := in.Event.(type) {
