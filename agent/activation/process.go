@@ -39,11 +39,13 @@ func startTicks(pid int) (uint64, error) {
 	// The name is in parentheses and may hold anything, so fields are counted from behind its end.
 	_, rest, found := bytes.Cut(data[max(0, bytes.LastIndexByte(data, ')')):], []byte(") "))
 	fields := strings.Fields(string(rest))
-	const state, started = 0, 19 // fields 3 and 22 of proc_pid_stat(5)
+	const state, threads, started = 0, 17, 19 // fields 3, 20 and 22 of proc_pid_stat(5)
 	if !found || len(fields) <= started {
 		return 0, fmt.Errorf("activation: /proc/%d/stat is not as expected", pid)
 	}
-	if fields[state] == "Z" || fields[state] == "X" {
+	// A process whose first thread has ended looks like a zombie while others still end, and until the last has, its
+	// files, and with them the switch lock, are open.
+	if fields[state] == "X" || fields[state] == "Z" && (fields[threads] == "0" || fields[threads] == "1") {
 		return 0, errGone
 	}
 	ticks, err := strconv.ParseUint(fields[started], 10, 64)

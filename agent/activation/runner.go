@@ -190,7 +190,8 @@ func (r *Runner) look(ctx context.Context, in Intent, prior string) (UnitState, 
 	if err != nil {
 		return state, nil, err
 	}
-	if current != in.Closure && current != prior {
+	// No closure at all is a link between two: what it becomes is seen at the next look.
+	if current != in.Closure && current != prior && current != "" {
 		if err := r.Backend.Stop(ctx, in.Unit); err != nil {
 			return state, nil, err
 		}

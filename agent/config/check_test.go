@@ -112,19 +112,23 @@ func TestWhatIsWrongWithAMachineIsOneLineEach(t *testing.T) {
 		want  Finding // Text: what it must contain
 	}{
 		"trust": {func(m *machine) { m.parts.TrustFile = func(string) error { return errors.New("no keys") } }, Finding{Bad, "trustFile", "no keys"}},
-		"open key": {func(m *machine) { m.write("key", "key", 0o644) },
-			Finding{Bad, "sshHostKeyFile", "mode 0644: chmod 0600"}},
+		"open key": {
+			func(m *machine) { m.write("key", "key", 0o644) },
+			Finding{Bad, "sshHostKeyFile", "mode 0644: chmod 0600"},
+		},
 		"no key":         {func(m *machine) { m.remove("key") }, Finding{Bad, "sshHostKeyFile", "no such file"}},
 		"wrong key":      {func(m *machine) { m.parts.HostKey = func([]byte) error { return errors.New("not Ed25519") } }, Finding{Bad, "sshHostKeyFile", "not Ed25519"}},
 		"no ca":          {func(m *machine) { m.remove("ca") }, Finding{Bad, "caCert", "no such file"}},
 		"empty ca":       {func(m *machine) { m.write("ca", "hello", 0o644) }, Finding{Bad, "caCert", "holds no PEM certificate"}},
 		"no certificate": {func(m *machine) { m.remove("client") }, Finding{Bad, "clientCert", "no such file"}},
-		"to enrol": {func(m *machine) {
-			m.remove("client")
-			m.cfg.BootstrapTokenFile = m.at("token")
-			m.write("token", "t", 0o600)
+		"to enrol": {
+			func(m *machine) {
+				m.remove("client")
+				m.cfg.BootstrapTokenFile = m.at("token")
+				m.write("token", "t", 0o600)
+			},
+			Finding{Warn, "clientCert", "the agent enrols first"},
 		},
-			Finding{Warn, "clientCert", "the agent enrols first"}},
 		"open token": {func(m *machine) { m.cfg.BootstrapTokenFile = m.at("token"); m.write("token", "t", 0o640) }, Finding{Bad, "bootstrapTokenFile", "mode 0640"}},
 		"lost token": {func(m *machine) { m.remove("client"); m.cfg.BootstrapTokenFile = m.at("token") }, Finding{Bad, "bootstrapTokenFile", "no such file"}},
 		"other host": {func(m *machine) { m.certificate("web-2", -time.Hour, time.Hour) }, Finding{Bad, "clientCert", `it is for "web-2", machineID is "web-1"`}},
@@ -141,8 +145,10 @@ func TestWhatIsWrongWithAMachineIsOneLineEach(t *testing.T) {
 		"bad backend": {func(m *machine) {
 			m.parts.Backend = func(context.Context) (string, error) { return "", errors.New("broken") }
 		}, Finding{Bad, "backend", "directory: broken"}},
-		"nothing runs": {func(m *machine) { m.parts.Backend = func(context.Context) (string, error) { return "", nil } },
-			Finding{Warn, "currentSystemPath", "does not exist"}},
+		"nothing runs": {
+			func(m *machine) { m.parts.Backend = func(context.Context) (string, error) { return "", nil } },
+			Finding{Warn, "currentSystemPath", "does not exist"},
+		},
 		"other server": {func(m *machine) { m.write("ca", m.content("client"), 0o644) }, Finding{Warn, "controlPlaneURL", "not reached from here"}},
 		"no server":    {func(m *machine) { m.cfg.ControlPlaneURL = "https://127.0.0.1:1" }, Finding{Warn, "controlPlaneURL", "connection refused"}},
 		"unasked":      {func(m *machine) { m.parts = Parts{} }, Finding{Warn, "trustFile", "not checked"}},

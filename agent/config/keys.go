@@ -30,10 +30,14 @@ const maxValue = 4096
 
 // keys are all settings, in the order of docs/design/04-agent.md, 4.5.
 var keys = []key{
-	{name: "controlPlaneURL", about: "the control plane", allowed: "https://host or https://host:port, nothing else", needed: true,
-		set: text(func(c *Config) *string { return &c.ControlPlaneURL }, isBaseURL)},
-	{name: "machineID", about: "this host's name, the CN of its certificate", allowed: "a host name: letters, digits, . _ -, at most 253 bytes", needed: true,
-		set: text(func(c *Config) *string { return &c.MachineID }, machineID.MatchString)},
+	{
+		name: "controlPlaneURL", about: "the control plane", allowed: "https://host or https://host:port, nothing else", needed: true,
+		set: text(func(c *Config) *string { return &c.ControlPlaneURL }, isBaseURL),
+	},
+	{
+		name: "machineID", about: "this host's name, the CN of its certificate", allowed: "a host name: letters, digits, . _ -, at most 253 bytes", needed: true,
+		set: text(func(c *Config) *string { return &c.MachineID }, machineID.MatchString),
+	},
 	path("stateDir", "what must survive a restart", "/var/lib/nixfleet-agent", true, func(c *Config) *string { return &c.StateDir }),
 	path("trustFile", "the keys that sign intent", "/etc/nixfleet/agent/trust.json", true, func(c *Config) *string { return &c.TrustFile }),
 	path("healthChecksFile", "the probes; no file means no probes", "/etc/nixfleet/agent/health-checks.json", true, func(c *Config) *string { return &c.HealthChecksFile }),
@@ -41,12 +45,15 @@ var keys = []key{
 	path("clientCert", "PEM certificate of this host", "", true, func(c *Config) *string { return &c.ClientCert }),
 	path("sshHostKeyFile", "the host's Ed25519 key, which signs its events and is its TLS key", "/etc/ssh/ssh_host_ed25519_key", true, func(c *Config) *string { return &c.SSHHostKeyFile }),
 	path("bootstrapTokenFile", "the token for enrolment, if the host has no certificate yet", "", false, func(c *Config) *string { return &c.BootstrapTokenFile }),
-	{name: "backend", about: "how closures are held and switched to", allowed: "one of " + strings.Join(Backends, ", "), needed: true,
-		set: text(func(c *Config) *string { return &c.Backend }, func(v string) bool { return slices.Contains(Backends, v) })},
+	{
+		name: "backend", about: "how closures are held and switched to", allowed: "one of " + strings.Join(Backends, ", "), needed: true,
+		set: text(func(c *Config) *string { return &c.Backend }, func(v string) bool { return slices.Contains(Backends, v) }),
+	},
 	path("currentSystemPath", "the symlink that says what the host runs; directory backend: directoryRoot/current-system if not given", "", false, func(c *Config) *string { return &c.CurrentSystemPath }),
 	path("directoryRoot", "directory backend: where store, profile and pins are", "", false, func(c *Config) *string { return &c.DirectoryRoot }),
 	path("releasesDir", "directory backend: where releases are copied from", "", false, func(c *Config) *string { return &c.ReleasesDir }),
-	{name: "maxSignatureAge", about: "caps the freshness that a ticket gives itself", allowed: `a duration from "1m" to "87600h", such as "48h"`,
+	{
+		name: "maxSignatureAge", about: "caps the freshness that a ticket gives itself", allowed: `a duration from "1m" to "87600h", such as "48h"`,
 		set: func(c *Config, v string) bool {
 			if v == "" {
 				c.MaxSignatureAge = 0
@@ -55,15 +62,18 @@ var keys = []key{
 			d, err := time.ParseDuration(v)
 			c.MaxSignatureAge = d
 			return err == nil && d >= time.Minute && d <= 87600*time.Hour
-		}},
+		},
+	},
 	interval("longPoll", "60", 0.05, 60, "how long a poll for a dispatch waits", func(c *Config) *time.Duration { return &c.Intervals.LongPoll }),
 	interval("heartbeat", "60", 0.05, 3600, "between heartbeats", func(c *Config) *time.Duration { return &c.Intervals.Heartbeat }),
 	interval("advance", "5", 0.05, 60, "between looks at soaks and failures", func(c *Config) *time.Duration { return &c.Intervals.Advance }),
 	interval("outbound", "15", 0.05, 3600, "between tries to send what is queued", func(c *Config) *time.Duration { return &c.Intervals.Outbound }),
 	interval("manifestPoll", "30", 0.05, 3600, "between looks at the signed documents", func(c *Config) *time.Duration { return &c.Intervals.ManifestPoll }),
 	interval("probeMin", "5", 1, 3600, "the shortest interval a probe may declare", func(c *Config) *time.Duration { return &c.Intervals.ProbeMin }),
-	{name: "metricsListen", about: "where /metrics, /healthz and /readyz are, off if not given", allowed: "a loopback address with a port, such as 127.0.0.1:9101",
-		set: text(func(c *Config) *string { return &c.MetricsListen }, isLoopback)},
+	{
+		name: "metricsListen", about: "where /metrics, /healthz and /readyz are, off if not given", allowed: "a loopback address with a port, such as 127.0.0.1:9101",
+		set: text(func(c *Config) *string { return &c.MetricsListen }, isLoopback),
+	},
 	oneOf("logLevel", "info", func(c *Config) *string { return &c.LogLevel }, "debug", "info", "warn", "error"),
 	oneOf("logFormat", "text", func(c *Config) *string { return &c.LogFormat }, "text", "json"),
 }
@@ -82,8 +92,10 @@ func path(name, about, def string, needed bool, field func(*Config) *string) key
 
 func oneOf(name, def string, field func(*Config) *string, values ...string) key {
 	allowed := "one of " + strings.Join(values, ", ")
-	return key{name: name, about: allowed, allowed: allowed, def: def, needed: true,
-		set: text(field, func(v string) bool { return slices.Contains(values, v) })}
+	return key{
+		name: name, about: allowed, allowed: allowed, def: def, needed: true,
+		set: text(field, func(v string) bool { return slices.Contains(values, v) }),
+	}
 }
 
 func interval(name, def string, least, most float64, about string, field func(*Config) *time.Duration) key {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,25 @@ import (
 type asked func(ctx context.Context) error
 
 func (a asked) Run(ctx context.Context) ([]host.SubResult, error) { return nil, a(ctx) }
+
+// says is a check whose answer the test changes while it runs.
+type says struct {
+	mu  sync.Mutex
+	err error
+	sub host.Status
+}
+
+func (s *says) Run(context.Context) ([]host.SubResult, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return []host.SubResult{{ControlID: "ctl", Status: s.sub}}, s.err
+}
+
+func (s *says) now(err error, sub host.Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err, s.sub = err, sub
+}
 
 // heard collects what was emitted, each with the time since the start.
 type heard struct {
@@ -81,16 +101,16 @@ var errDown = errors.New("down")
 func TestATickSaysFirstRunThenFirstFailureThenResult(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h heard
-		answer := errDown
-		s := start(&h, nil, declared("web", asked(func(context.Context) error { return answer })))
+		c := &says{err: errDown}
+		s := start(&h, nil, declared("web", c))
 		defer s.Stop()
 		synctest.Wait()
 		h.expect(t, "0s first web", "0s failing web", "0s web fail down")
-		answer = nil
+		c.now(nil, host.Pass)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		h.expect(t, "10s web pass")
-		answer = errDown
+		c.now(errDown, host.Pass)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		h.expect(t, "20s failing web", "20s web fail down")
@@ -100,37 +120,31 @@ func TestATickSaysFirstRunThenFirstFailureThenResult(t *testing.T) {
 func TestAnUnchangedResultIsPassedOnOnceAMinuteAndAChangeAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h heard
-		var answer error
-		s := start(&h, nil, declared("web", asked(func(context.Context) error { return answer })))
+		c := &says{}
+		s := start(&h, nil, declared("web", c))
 		defer s.Stop()
 		time.Sleep(125 * time.Second)
 		synctest.Wait()
 		h.expect(t, "0s first web", "0s web pass", "1m0s web pass", "2m0s web pass")
-		answer = errDown
+		c.now(errDown, host.Pass)
 		time.Sleep(10 * time.Second)
-		answer = errors.New("down, but otherwise") // a reason is no change
+		c.now(errors.New("down, but otherwise"), host.Pass) // a reason is no change
 		time.Sleep(10 * time.Second)
-		answer = nil
+		c.now(nil, host.Pass)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		h.expect(t, "2m10s failing web", "2m10s web fail down", "2m30s web pass")
 	})
 }
 
-type controls struct{ status host.Status }
-
-func (c *controls) Run(context.Context) ([]host.SubResult, error) {
-	return []host.SubResult{{ControlID: "ctl", Status: c.status}}, nil
-}
-
 func TestAChangedSubResultIsAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h heard
-		c := &controls{}
+		c := &says{}
 		s := start(&h, nil, declared("evidence", c))
 		defer s.Stop()
 		synctest.Wait()
-		c.status = host.Fail
+		c.now(nil, host.Fail)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		h.expect(t, "0s first evidence", "0s evidence pass", "10s evidence pass")
@@ -141,13 +155,13 @@ func TestAHungProbeFailsAtItsTimeoutAndGoesOnFailing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h heard
 		release := make(chan struct{})
-		runs := 0
-		s := start(&h, nil, declared("web", asked(func(context.Context) error { runs++; <-release; return nil })))
+		var runs atomic.Int32
+		s := start(&h, nil, declared("web", asked(func(context.Context) error { runs.Add(1); <-release; return nil })))
 		time.Sleep(64 * time.Second)
 		synctest.Wait()
 		h.expect(t, "3s first web", "3s failing web", "3s web fail exec: no answer within 3s", "1m3s web fail exec: no answer within 1m3s")
-		if runs != 1 {
-			t.Fatalf("%d runs in flight", runs)
+		if n := runs.Load(); n != 1 {
+			t.Fatalf("%d runs in flight", n)
 		}
 		close(release)
 		time.Sleep(10 * time.Second)
