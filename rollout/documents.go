@@ -60,9 +60,7 @@ func (p *Planner) SetManifest(m *fleet.Manifest, newest bool) {
 		return
 	}
 	c.newest = r
-	for i := range r.slots {
-		p.refreshHost(r.slots[i].host) // since when a host that was never seen is silent
-	}
+	p.refreshUnseen(c)
 	r.lookAtAll()
 }
 

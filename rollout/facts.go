@@ -177,9 +177,16 @@ func (p *Planner) setRollout(r *rolloutState, rec Record) {
 func (p *Planner) putRollout(r *rolloutState, rec Record) {
 	opened := !r.rec.OpenedAt.Equal(rec.OpenedAt)
 	r.rec, r.moved = rec, true
-	if opened { // the silence of hosts that were never seen counts from here
-		for i := range r.slots {
-			p.refreshHost(r.slots[i].host)
+	if opened && p.newest(r) {
+		p.refreshUnseen(p.channels[r.channel])
+	}
+}
+
+// refreshUnseen is for when the channel's newest rollout opened: the silence of hosts never seen counts from there.
+func (p *Planner) refreshUnseen(c *channelState) {
+	for h := range p.hosts {
+		if hs := &p.hosts[h]; hs.channel == c && hs.status.LastSeen.IsZero() {
+			p.refreshHost(int32(h))
 		}
 	}
 }

@@ -1,5 +1,7 @@
 package rollout
 
+import "slices"
+
 // moveRollouts runs the machine of every rollout that something changed for, the newest of each channel first.
 func (p *Planner) moveRollouts() {
 	for _, r := range p.inOrder() {
@@ -9,6 +11,10 @@ func (p *Planner) moveRollouts() {
 		r.moved = false
 		p.run(r)
 	}
+}
+
+// retire has rollouts pruned that were kept long enough.
+func (p *Planner) retire() {
 	for _, r := range p.inOrder() {
 		if p.expired(r) {
 			p.step(r, RetentionExpired{At: p.now})
@@ -34,8 +40,10 @@ func (p *Planner) nextEvent(r *rolloutState) Event {
 	}
 	switch r.rec.State {
 	case Unopened:
-		if c.newest == r && r.listed > 0 && !p.stale(r, p.now) {
-			return RolloutOpened{ID: r.id, Channel: r.channel, Waves: uint32(len(r.waves)), At: p.now}
+		// One that is not the newest is opened when hosts report from it, to be superseded at once: the store was lost.
+		late := c.newest != r && c.newest != nil && c.newest.rec.State != Unopened && int(r.count[idle]) < len(r.slots)
+		if late || c.newest == r && r.listed > 0 && !p.stale(r, p.now) {
+			return RolloutOpened{ID: r.id, Channel: r.channel, Waves: uint32(max(1, len(r.waves))), At: p.now}
 		}
 	case Opening:
 		if e := p.halting(r); e != nil {
@@ -151,10 +159,15 @@ func (p *Planner) allConverged(r *rolloutState) bool {
 func (p *Planner) expired(r *rolloutState) bool {
 	switch r.rec.State {
 	case Terminal, Superseded, Failed, Reverted:
-		return !p.newest(r) && r.inFlight == 0 && !p.now.Before(r.rec.ChangedAt.Add(p.settings.Retention))
+		return !p.newest(r) && !p.now.Before(r.rec.ChangedAt.Add(p.settings.Retention)) && p.deserted(r)
 	case Unopened, Opening, Active, Converging, Pruned:
 	}
 	return false
+}
+
+// deserted says whether nobody who could still report is in flight in the rollout.
+func (p *Planner) deserted(r *rolloutState) bool {
+	return r.inFlight == 0 || !slices.ContainsFunc(r.slots, func(s slot) bool { return s.stand.phase.inFlight() && !p.hosts[s.host].offline })
 }
 
 // step moves a rollout and says so, and whether the machine took the event. It refuses nothing that nextEvent finds;

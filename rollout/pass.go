@@ -1,12 +1,10 @@
 package rollout
 
-import (
-	"time"
-)
+import "time"
 
 // Plan makes one pass and returns its decisions in a fixed order: what happens to rollouts, what is withdrawn, then
-// what is queued or deferred, each by channel, rollout, wave and host name. The planner counts them at once; see
-// Begin. now must not lie before that of the pass before.
+// what is queued or deferred, then what is pruned, each by channel, rollout, wave and host name. The planner counts
+// them at once; see Begin. now must not lie before that of the pass before.
 func (p *Planner) Plan(now time.Time) []Action {
 	p.out, p.shared = nil, map[sharedReason]*Reason{}
 	p.advance(now)
@@ -17,6 +15,7 @@ func (p *Planner) Plan(now time.Time) []Action {
 	p.reblock()
 	p.withdraw()
 	p.dispatch()
+	p.retire() // last: what was withdrawn may have been all that kept a rollout
 	if !p.undoing {
 		p.forget()
 	}

@@ -69,6 +69,9 @@ type sharedReason struct {
 
 // reason explains a gate. Where the reason is the same for many hosts, one value serves them all within a pass.
 func (p *Planner) reason(r *rolloutState, i int32, b blocked) *Reason {
+	if c := p.hosts[r.slots[i].host].channel; b.gate == WavePromotion && (c == nil || c.newest != r) {
+		return p.goneReason(r, i)
+	}
 	switch b.gate {
 	case Held, Quarantine, Silent, HostEdge:
 		return p.hostReason(r, i, b)
@@ -183,7 +186,9 @@ func (p *Planner) waveReason(r *rolloutState, i int32) *Reason {
 			"one of them coming back, or a clearance", append(facts, Fact{"skipped", strings.Join(names, ",")})...)
 	}
 	out := p.plain(r, WavePromotion, ControlPlane, text, fmt.Sprintf("every host of wave %d converging", cur), facts...)
-	out.Earliest = r.latestSoak(cur)
+	if due := r.latestSoak(cur); due.After(p.now) {
+		out.Earliest = due
+	}
 	return out
 }
 

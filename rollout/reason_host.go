@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"nixfleet/host"
@@ -79,6 +80,17 @@ func (p *Planner) endReason(r *rolloutState, i int32) *Reason {
 	return p.plain(r, NewRef, Release, fmt.Sprintf("%s accepted %s instead", name, rec.SupersededBy), "a new ref", Fact{"supersededBy", rec.SupersededBy})
 }
 
+// goneReason explains a slot whose host left the rollout's channel.
+func (p *Planner) goneReason(r *rolloutState, i int32) *Reason {
+	h := &p.hosts[r.slots[i].host]
+	to := "no channel"
+	if h.channel != nil {
+		to = h.channel.name
+	}
+	return p.plain(r, WavePromotion, Release, fmt.Sprintf("%s left channel %s", h.name, r.channel), "a release of the channel it is on now",
+		Fact{"channel", to})
+}
+
 func (p *Planner) supersededReason(r *rolloutState) *Reason {
 	by := r.rec.SupersededBy
 	if c := p.channels[r.channel]; by == "" && c != nil && c.newest != nil {
@@ -102,36 +114,30 @@ func (p *Planner) failingBefore(r *rolloutState, wave int32) (string, []string) 
 	return "", nil
 }
 
-// inFlightFacts names hosts that take the budget's slots, those first that were not heard since the start.
+// inFlightFacts names hosts that take the budget's slots.
 func (p *Planner) inFlightFacts(g int32) []Fact {
-	return p.nameHosts("hosts", func(h *hostState) bool {
-		if !h.counted {
-			return false
-		}
-		for _, own := range h.groups {
-			if own == g {
-				return true
-			}
-		}
-		return false
-	})
+	return p.nameHosts("hosts", func(h *hostState) bool { return h.counted && slices.Contains(h.groups, g) })
 }
 
 func (p *Planner) unheardFacts(c *channelState) []Fact {
 	return p.nameHosts("notHeard", func(h *hostState) bool { return h.channel == c && !h.status.Heard })
 }
 
-// nameHosts names the first hosts that are so, in the order they were learnt, which is that of their names.
+// nameHosts names the first hosts that are so. It looks at the whole fleet, so only a reason that was asked for has
+// names, not those of a pass.
 func (p *Planner) nameHosts(fact string, is func(*hostState) bool) []Fact {
+	if p.shared != nil {
+		return nil
+	}
 	var names []string
 	for h := range p.hosts {
 		if is(&p.hosts[h]) {
-			if len(names) == namedHosts {
-				names = append(names, "...")
-				break
-			}
 			names = append(names, p.hosts[h].name)
 		}
+	}
+	slices.Sort(names)
+	if len(names) > namedHosts {
+		names = append(names[:namedHosts], "...")
 	}
 	return []Fact{{fact, strings.Join(names, ", ")}}
 }
