@@ -132,7 +132,7 @@ func newRig(t *testing.T) *rig {
 	clk, err := clock.System()
 	r.ok(err)
 	r.cfg = activation.DirectoryConfig{
-		Root: r.root, Releases: filepath.Join(r.root, "releases"), Helper: []string{exe, "switch"}, Grace: 300 * time.Millisecond,
+		Root: r.root, Releases: filepath.Join(r.root, "releases"), Helper: []string{exe, "switch"}, Grace: 20 * time.Second,
 	}
 	r.dir, err = activation.OpenDirectory(r.cfg, clk)
 	r.ok(err)
@@ -223,6 +223,21 @@ func (r *rig) awaitHold() {
 func (r *rig) letGo() {
 	r.t.Helper()
 	r.ok(os.WriteFile(filepath.Join(r.holds, "go"), nil, 0))
+}
+
+// overdue fires the intent, waits until the release holds, and then finds that its time is over.
+func (r *rig) overdue(in activation.Intent) activation.Outcome {
+	r.t.Helper()
+	ctx := context.Background()
+	r.ok(r.dir.Realise(ctx, in.Closure))
+	r.ok(r.dir.Switch(ctx, in.Closure, in.Unit))
+	r.awaitHold()
+	in.Timeout = time.Nanosecond
+	out, decided, err := r.run.Resume(ctx, in)
+	if err != nil || !decided {
+		r.t.Fatalf("decided %v, %v", decided, err)
+	}
+	return out
 }
 
 // unitPID reads which process the unit of the intent is.

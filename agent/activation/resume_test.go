@@ -94,6 +94,11 @@ func TestAHelperThatIsKilledTakesItsProgramWithItAndIsToldLost(t *testing.T) {
 	in := r.intent(v2)
 	out, err := r.run.Run(context.Background(), in, func() {
 		r.awaitHold()
+		for said := ""; said == ""; { // what was said reaches the file through the helper
+			state, err := r.dir.Unit(context.Background(), in.Unit)
+			r.ok(err)
+			said = state.Output
+		}
 		r.ok(unix.Kill(r.unitPID(in.Unit), unix.SIGKILL))
 	})
 	r.ok(err)

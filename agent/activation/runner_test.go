@@ -139,8 +139,7 @@ func TestASwitchThatTakesTooLongIsStopped(t *testing.T) {
 	v1, v2 := r.publish("v1"), r.publish("v2", "say waiting", "hold "+r.holds)
 	r.boot(v1)
 	in := r.intent(v2)
-	in.Timeout = 200 * time.Millisecond
-	out := expect[activation.TimedOut](t, r.carryOut(in))
+	out := expect[activation.TimedOut](t, r.overdue(in))
 	if out.Phase != activation.PhaseSwitch || out.ExitCode() != -4 || !strings.Contains(out.Tail(), "waiting") {
 		t.Fatalf("got %#v", out)
 	}
@@ -151,13 +150,26 @@ func TestASwitchThatTakesTooLongIsStopped(t *testing.T) {
 	}
 }
 
+func TestRunItselfEndsASwitchThatTakesTooLong(t *testing.T) {
+	r := newRig(t)
+	v1 := r.publish("v1", "hold "+r.holds)
+	in := r.intent(v1)
+	in.Timeout = 50 * time.Millisecond
+	if out, ok := r.carryOut(in).(activation.TimedOut); !ok || out.After < in.Timeout {
+		t.Fatalf("got %#v", out)
+	}
+}
+
 func TestASwitchThatIgnoresBeingStoppedIsKilledAfterTheGrace(t *testing.T) {
 	r := newRig(t)
 	v1, v2 := r.publish("v1"), r.publish("v2", "deaf", "hold "+r.holds)
 	r.boot(v1)
+	r.cfg.Grace = 100 * time.Millisecond
+	hasty, err := activation.OpenDirectory(r.cfg, r.run.Clock)
+	r.ok(err)
+	r.dir, r.run.Backend = hasty, hasty
 	in := r.intent(v2)
-	in.Timeout = 200 * time.Millisecond
-	expect[activation.TimedOut](t, r.carryOut(in))
+	expect[activation.TimedOut](t, r.overdue(in))
 	state, err := r.dir.Unit(context.Background(), in.Unit)
 	if err != nil || state.Running || state.Result != nil {
 		t.Fatalf("the unit is %+v, %v: want killed", state, err)
