@@ -46,6 +46,9 @@ const DefaultGrace = 30 * time.Second
 // succeeded the host runs what it ran. What it starts and leaves running must be a session of its own with its
 // output sent elsewhere: the program's process group is killed when a switch times out.
 //
+// A service manager that ends the agent must leave the switch alone: under systemd the agent's unit needs
+// KillMode=process.
+//
 // A release with a file nixfleet-deferred names in its first line a component that cannot be swapped live. Unless
 // the running release has the same file, byte for byte, the program is not run: the release is only set for boot.
 type Directory struct {

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,8 +60,8 @@ const (
 	reachTimeout = 10 * time.Second
 )
 
-// Check looks at the machine and at everything the settings name, changes nothing but a file that it makes and
-// removes in the state directory, and returns a finding for each thing it looked at. docs/design/04-agent.md, 4.5.
+// Check looks at the machine and at everything the settings name, changes nothing itself but a file that it makes
+// and removes in the state directory, and returns a finding for each thing it looked at. docs/design/04-agent.md, 4.5.
 func Check(ctx context.Context, c Config, parts Parts) []Finding {
 	k := &checker{ctx: ctx, cfg: c, parts: parts}
 	for _, look := range []func(){
@@ -95,7 +96,8 @@ type checker struct {
 }
 
 func (k *checker) found(level Level, key, format string, args ...any) {
-	k.findings = append(k.findings, Finding{level, key, fmt.Sprintf(format, args...)})
+	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ") // joined errors have a line each
+	k.findings = append(k.findings, Finding{level, key, text})
 }
 
 // verdict is OK with good, or Bad with the error.

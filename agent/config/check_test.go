@@ -143,8 +143,8 @@ func TestWhatIsWrongWithAMachineIsOneLineEach(t *testing.T) {
 		}, Finding{Bad, "healthChecksFile", "what: every rollout would fail here"}},
 		"no checks": {func(m *machine) { m.remove("checks") }, Finding{Warn, "healthChecksFile", "does not exist"}},
 		"bad backend": {func(m *machine) {
-			m.parts.Backend = func(context.Context) (string, error) { return "", errors.New("broken") }
-		}, Finding{Bad, "backend", "directory: broken"}},
+			m.parts.Backend = func(context.Context) (string, error) { return "", errors.Join(errors.New("broken"), errors.New("twice")) }
+		}, Finding{Bad, "backend", "directory: broken; twice"}},
 		"nothing runs": {
 			func(m *machine) { m.parts.Backend = func(context.Context) (string, error) { return "", nil } },
 			Finding{Warn, "currentSystemPath", "does not exist"},
