@@ -61,7 +61,7 @@ func Helper(args []string, stderr io.Writer) int {
 		if _, werr := fmt.Fprintln(stderr, err); werr != nil {
 			return 3 // nobody listens, and the exit code is all that is left to say
 		}
-		if errors.Is(err, flag.ErrHelp) || errors.Is(err, errUsage) {
+		if errors.Is(err, errUsage) {
 			return 2
 		}
 		return 3
@@ -81,7 +81,7 @@ func runHelper(args []string) error {
 	unit := flags.String("unit", "", "")
 	closure := flags.String("closure", "", "")
 	detached := flags.Bool(detachedOption, false, "")
-	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
+	if err := flags.Parse(args); err != nil || flags.NArg() > 0 || *unit == "" || *closure == "" {
 		return errors.Join(errUsage, err)
 	}
 	if err := checkClosure(*closure); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -202,4 +203,17 @@ func TestAUnitIsNotFiredTwice(t *testing.T) {
 	}
 	r.letGo()
 	r.awaitEnd(unit)
+}
+
+func TestTheHelperToldNothingSaysWhoMayStartIt(t *testing.T) {
+	for _, args := range [][]string{nil, {"-no-such"}, {"-root", "/x", "extra"}} {
+		var said strings.Builder
+		if code := activation.Helper(args, &said); code != 2 || !strings.Contains(said.String(), "started by the agent") {
+			t.Errorf("%v: exit %d, %q", args, code, said.String())
+		}
+	}
+	var said strings.Builder
+	if code := activation.Helper([]string{"-unit", "u", "-closure", "../x"}, &said); code != 3 {
+		t.Errorf("exit %d, %q", code, said.String())
+	}
 }

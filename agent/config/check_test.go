@@ -143,7 +143,9 @@ func TestWhatIsWrongWithAMachineIsOneLineEach(t *testing.T) {
 		}, Finding{Bad, "healthChecksFile", "what: every rollout would fail here"}},
 		"no checks": {func(m *machine) { m.remove("checks") }, Finding{Warn, "healthChecksFile", "does not exist"}},
 		"bad backend": {func(m *machine) {
-			m.parts.Backend = func(context.Context) (string, error) { return "", errors.Join(errors.New("broken"), errors.New("twice")) }
+			m.parts.Backend = func(context.Context) (string, error) {
+				return "", errors.Join(errors.New("broken"), errors.New("twice"))
+			}
 		}, Finding{Bad, "backend", "directory: broken; twice"}},
 		"nothing runs": {
 			func(m *machine) { m.parts.Backend = func(context.Context) (string, error) { return "", nil } },

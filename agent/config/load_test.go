@@ -20,6 +20,14 @@ backend = "directory"
 directoryRoot = "/srv/host"
 `
 
+// shown is what an operator reads of a refusal.
+func shown(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
 func write(t *testing.T, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "agent.toml")
@@ -122,7 +130,7 @@ func TestWhatIsNotUnderstoodIsRefusedWithKeyValueAndWhatIsAllowed(t *testing.T) 
 	} {
 		file := write(t, enough+c.line)
 		_, err := Load([]string{"--config", file}, nil)
-		if want := strings.ReplaceAll(c.want, "FILE", file); !errors.Is(err, ErrConfig) || err.Error() != want {
+		if want := strings.ReplaceAll(c.want, "FILE", file); !errors.Is(err, ErrConfig) || shown(err) != want {
 			t.Errorf("%s\n got %v\nwant %s", c.line, err, want)
 		}
 	}
@@ -133,7 +141,7 @@ func TestAddressesThatAreNoHTTPSAddressAreRefused(t *testing.T) {
 	for _, v := range []string{"http://cp", "cp.example", "https://", "https://cp/path", "https://u:p@cp", "https://cp?x", "https://cp#x", "https:cp", "https://cp\n"} {
 		_, err := Load([]string{"--config", file, "--control-plane-url", v}, nil)
 		want := fmt.Sprintf("config: controlPlaneURL: %q from --control-plane-url refused, want https://host or https://host:port, nothing else", v)
-		if err == nil || err.Error() != want {
+		if shown(err) != want {
 			t.Errorf("%q: %v", v, err)
 		}
 	}
@@ -146,14 +154,11 @@ func TestAddressesThatAreNoHTTPSAddressAreRefused(t *testing.T) {
 
 func TestEverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
 	_, err := Load([]string{"--config", write(t, "logLevel = \"loud\"\nnonsense = 1\n")}, []string{"NIXFLEET_AGENT_LOG_FORMAT=xml"})
-	if err == nil {
-		t.Fatal("accepted")
-	}
 	for _, want := range []string{
 		`config: logLevel: "loud"`, `config: nonsense: "1"`, `config: logFormat: "xml" from NIXFLEET_AGENT_LOG_FORMAT refused`,
 		"config: machineID: missing, want a host name: letters, digits, . _ -, at most 253 bytes (key machineID in the file, --machine-id or NIXFLEET_AGENT_MACHINE_ID)",
 	} {
-		if text := err.Error(); !strings.Contains(text, want) {
+		if !strings.Contains(shown(err), want) {
 			t.Errorf("%v\nlacks %s", err, want)
 		}
 	}
@@ -205,7 +210,7 @@ func TestFilesThatAreNeededAreRequiredAtStart(t *testing.T) {
 	c := Config{TrustFile: at("trust"), CACert: at("ca"), ClientCert: at("client"), SSHHostKeyFile: at("key"), HealthChecksFile: at("checks")}
 	err := c.RequireFiles()
 	for _, key := range []string{"trustFile", "caCert", "clientCert", "sshHostKeyFile"} {
-		if err == nil || !strings.Contains(err.Error(), "config: refused: "+key+": \""+dir) || !errors.Is(err, ErrConfig) || !errors.Is(err, os.ErrNotExist) {
+		if !strings.Contains(shown(err), "config: refused: "+key+": \""+dir) || !errors.Is(err, ErrConfig) || !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is not missed: %v", key, err)
 		}
 	}
@@ -215,7 +220,7 @@ func TestFilesThatAreNeededAreRequiredAtStart(t *testing.T) {
 		}
 	}
 	c.BootstrapTokenFile = at("token")
-	if err := c.RequireFiles(); err == nil || !strings.Contains(err.Error(), "bootstrapTokenFile") {
+	if err := c.RequireFiles(); !strings.Contains(shown(err), "bootstrapTokenFile") {
 		t.Errorf("neither certificate nor token: %v", err)
 	}
 	if err := os.WriteFile(at("client"), nil, 0o600); err != nil {

@@ -81,7 +81,7 @@ func TestADefectBecomesAnEnforceProbeThatFailsWithTheReason(t *testing.T) {
 		}
 		p := d.Probes[0]
 		_, err := p.Check.Run(context.Background())
-		if want := `probe: declarations: "bad": strictjson: ` + c.want; p.Mode != host.Enforce || err == nil || err.Error() != want {
+		if want := `probe: declarations: "bad": strictjson: ` + c.want; p.Mode != host.Enforce || reason(err) != want {
 			t.Errorf("%s\n got %v\nwant %s", c.body, err, want)
 		}
 	}
