@@ -37,6 +37,20 @@ func (b bitset) next(i, end int) int {
 	return -1
 }
 
+// nextInBoth returns the first member of both at or behind i, -1 if there is none. b and other are of one length.
+func (b bitset) nextInBoth(other bitset, i int) int {
+	for w := i >> 6; w < len(b); w++ {
+		word := b[w] & other[w]
+		if w == i>>6 {
+			word &= ^uint64(0) << (i & 63)
+		}
+		if word != 0 {
+			return w<<6 + bits.TrailingZeros64(word)
+		}
+	}
+	return -1
+}
+
 // add puts every member of other into b.
 func (b bitset) add(other bitset) {
 	for i, w := range other {

@@ -82,6 +82,14 @@ func (RetentionExpired) isEvent()  {}
 
 // AllEvents holds one value of every event type; a test compares it with the types that carry the marker.
 var AllEvents = []Event{
-	RolloutOpened{}, HostJoined{}, WaveDone{}, WaveAdvanced{}, AllConverged{}, HostReverted{}, HostFailed{},
-	OperatorClearance{}, SuccessorOpened{}, RetentionExpired{},
+	RolloutOpened{},
+	HostJoined{},
+	WaveDone{},
+	WaveAdvanced{},
+	AllConverged{},
+	HostReverted{},
+	HostFailed{},
+	OperatorClearance{},
+	SuccessorOpened{},
+	RetentionExpired{},
 }

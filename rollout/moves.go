@@ -4,12 +4,14 @@ import "slices"
 
 // moveRollouts runs the machine of every rollout that something changed for, the newest of each channel first.
 func (p *Planner) moveRollouts() {
-	for _, r := range p.inOrder() {
-		if !r.moved && r.rec.State != Unopened {
-			continue
+	for _, newest := range []bool{true, false} { // what has a successor does nothing else any more
+		for _, r := range p.inOrder() {
+			if p.newest(r) != newest || !r.moved && r.rec.State != Unopened {
+				continue
+			}
+			r.moved = false
+			p.run(r)
 		}
-		r.moved = false
-		p.run(r)
 	}
 }
 

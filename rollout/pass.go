@@ -30,10 +30,8 @@ func (p *Planner) withdraw() {
 		if !r.anyDirty {
 			continue
 		}
-		for i := r.nextIssued(0); i >= 0; i = r.nextIssued(i + 1) {
-			if r.dirty.has(i) {
-				p.reconsider(r, int32(i))
-			}
+		for i := r.dirty.nextInBoth(r.issued, 0); i >= 0; i = r.dirty.nextInBoth(r.issued, i+1) {
+			p.reconsider(r, int32(i))
 		}
 		if !p.newest(r) { // nobody is dispatched here any more
 			clear(r.dirty)
@@ -46,8 +44,6 @@ func (p *Planner) withdraw() {
 		}
 	}
 }
-
-func (r *rolloutState) nextIssued(from int) int { return r.issued.next(from, len(r.slots)) }
 
 // reconsider takes an unacknowledged dispatch back if it may not stand. One that was written may be on its way to
 // the host: it stands until the host is offline or has accepted a newer one.

@@ -331,9 +331,19 @@ func (m *model) compare(fresh *Planner) {
 func (m *model) checkActions(actions []Action) {
 	queuedNow := map[string]bool{}
 	for _, a := range actions {
-		if q, ok := a.(QueueDispatch); ok {
-			m.checkQueued(q)
-			queuedNow[q.Host] = true
+		switch a := a.(type) {
+		case QueueDispatch:
+			m.checkQueued(a)
+			queuedNow[a.Host] = true
+		case AdvanceWave:
+			m.checkWave(a.Rollout, a.From, false)
+		case StepRollout:
+			if _, ok := a.Event.(AllConverged); ok {
+				for w := range a.Record.Waves {
+					m.checkWave(a.Rollout, w, true)
+				}
+			}
+		case OpenRollout, WithdrawDispatch, DeferDispatch:
 		}
 	}
 	for _, g := range m.p.groups { // after a pass that let anyone go, its budgets hold
@@ -354,6 +364,31 @@ func (m *model) checkActions(actions []Action) {
 		if let && inFlight > int(g.limit) && !m.allUnheardBefore(queuedNow) {
 			m.rt.Fatalf("budget %s: %d in flight, at most %d", g.key, inFlight, g.limit)
 		}
+	}
+}
+
+// checkWave holds the end of a wave against the records: every host that is not skipped is done, and one converged.
+func (m *model) checkWave(id string, wave uint32, terminal bool) {
+	r := m.p.rollouts[id]
+	done := 0
+	for _, e := range r.manifest.HostSet {
+		if e.WaveIndex != wave {
+			continue
+		}
+		h := &m.p.hosts[m.p.hostOf[e.Hostname]]
+		_, i, _ := m.p.find(e.Hostname, id)
+		s := &r.slots[i]
+		switch rec := s.record; {
+		case rec != nil && rec.SupersededBy == "" && rec.State == host.Converged:
+			done++
+		case rec != nil && rec.SupersededBy == "" && rec.State == host.Deferred && !terminal:
+		case s.cleared, rec != nil && rec.SupersededBy != "", h.offline, h.channel == nil || h.channel.name != r.channel:
+		default:
+			m.rt.Fatalf("wave %d of %s ended and %s is not done: %+v", wave, id, e.Hostname, rec)
+		}
+	}
+	if done == 0 && wave >= r.rec.WaivedWaves {
+		m.rt.Fatalf("wave %d of %s ended and nobody converged", wave, id)
 	}
 }
 
@@ -418,6 +453,11 @@ func (m *model) checkQueued(q QueueDispatch) {
 		fail("quarantined")
 	case m.now.Sub(h.status.LastSeen) >= 3*time.Minute:
 		fail("silent")
+	}
+	for _, at := range h.slots {
+		if at.rollout != r && at.rollout.channel == r.channel && at.rollout.slots[at.slot].stand.phase.inFlight() && at.rollout.rec.State != Superseded {
+			fail("in flight in " + at.rollout.id + ", which is not superseded")
+		}
 	}
 	for i := range r.slots {
 		rec := r.slots[i].record

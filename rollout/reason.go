@@ -93,14 +93,14 @@ func (p *Planner) reason(r *rolloutState, i int32, b blocked) *Reason {
 func (p *Planner) hostReason(r *rolloutState, i int32, b blocked) *Reason {
 	s := &r.slots[i]
 	h := &p.hosts[s.host]
-	switch b.gate {
-	case Held:
+	switch {
+	case b.gate == Held:
 		return p.plain(r, Held, Operator, h.name+" is held: "+h.status.Held, "the cause going away, or an operator", Fact{"held", h.status.Held})
-	case Quarantine:
+	case b.gate == Quarantine:
 		return p.plain(r, Quarantine, Operator,
 			fmt.Sprintf("%s is quarantined on channel %s", r.target(s), r.channel),
 			"a release with another closure, or clearing the quarantine", Fact{"channel", r.channel}, Fact{"closure", r.target(s)})
-	case HostEdge:
+	case b.gate == HostEdge:
 		first := p.hosts[r.slots[b.ref].host].name
 		return p.plain(r, HostEdge, Agent, fmt.Sprintf("%s goes after %s, which is %s", h.name, first, r.slots[b.ref].stand.phase),
 			first+" converging", Fact{"gates", first}, Fact{"gatesState", r.slots[b.ref].stand.phase.String()})
@@ -111,26 +111,26 @@ func (p *Planner) hostReason(r *rolloutState, i int32, b blocked) *Reason {
 
 // rolloutReason explains the gates that hold every host of a wave alike.
 func (p *Planner) rolloutReason(r *rolloutState, i int32, b blocked) *Reason {
-	switch b.gate {
-	case WarmUp:
+	switch {
+	case b.gate == WarmUp:
 		return p.warmUpReason(r)
-	case Halted:
+	case b.gate == Halted:
 		return p.haltReason(r)
-	case ChannelEdgeGate:
+	case b.gate == ChannelEdgeGate:
 		first := p.channels[r.block.behind].newest
 		return p.plain(r, ChannelEdgeGate, ControlPlane,
 			fmt.Sprintf("channel %s goes after %s, whose rollout %s is %s", r.channel, r.block.behind, first.id, first.rec.State),
 			first.id+" becoming Terminal", Fact{"gates", r.block.behind}, Fact{"gatesRollout", first.id}, Fact{"gatesState", first.rec.State.String()})
-	case DisruptionBudget:
+	case b.gate == DisruptionBudget:
 		g := p.groups[b.ref]
 		return p.plain(r, DisruptionBudget, ControlPlane,
 			fmt.Sprintf("%d of at most %d hosts of budget %q are in flight", g.inFlight, g.limit, g.key),
 			"one of them finishing", append([]Fact{{"selector", g.key}, count("inFlight", g.inFlight), count("limit", g.limit)}, p.inFlightFacts(b.ref)...)...)
-	case ComplianceWave:
+	case b.gate == ComplianceWave:
 		host, probes := p.failingBefore(r, r.slots[i].wave)
 		return p.plain(r, ComplianceWave, Operator, fmt.Sprintf("%s of an earlier wave fails %s now", host, strings.Join(probes, ", ")),
 			"its enforce probes passing", Fact{"host", host}, Fact{"probes", strings.Join(probes, ",")})
-	case StaleSignature:
+	case b.gate == StaleSignature:
 		until := p.freshUntil(r)
 		return p.plain(r, StaleSignature, Release, "the signature of "+r.id+" was good until "+clock(until), "signing it again", Fact{"freshUntil", clock(until)})
 	}

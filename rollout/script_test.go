@@ -98,7 +98,7 @@ func (s *script) command(name string, args []string) {
 		"holds": (*script).holdsCmd, "refuses": (*script).refusesCmd, "plan": (*script).planCmd, "written": (*script).writtenCmd, "record": (*script).recordCmd,
 		"quarantine": (*script).quarantineCmd, "clear": (*script).clearCmd, "deliver": (*script).deliverCmd, "why": (*script).whyCmd, "waves": (*script).wavesCmd,
 		"budgets": (*script).budgetsCmd, "rollouts": (*script).rolloutsCmd, "begin": (*script).beginCmd, "commit": (*script).commitCmd, "rollback": (*script).rollbackCmd,
-		"step": (*script).stepCmd,
+		"step": (*script).stepCmd, "cleared": (*script).clearedCmd, "loaded": (*script).loadedCmd,
 	}
 	run := commands[name]
 	if run == nil {
@@ -227,9 +227,11 @@ func (s *script) seenCmd(args []string) { // seen before this start, not heard s
 func (s *script) heldCmd(args []string) {
 	s.tell(args[0], func(h *HostStatus) { h.Held = strings.Join(args[1:], " ") })
 }
+
 func (s *script) failingCmd(args []string) {
 	s.tell(args[0], func(h *HostStatus) { h.Failing = args[1:] })
 }
+
 func (s *script) holdsCmd(args []string) {
 	s.tell(args[0], func(h *HostStatus) { h.LastSeen, h.Holds = s.now, strings.Join(args[1:], "") })
 }
@@ -255,6 +257,10 @@ func (s *script) writtenCmd(args []string) {
 
 func (s *script) recordCmd(args []string) {
 	plain, opts := options(args)
+	if plain[2] == "none" {
+		s.p.RemoveRecord(plain[0], plain[1])
+		return
+	}
 	state, err := host.ParseState(plain[2])
 	if err != nil {
 		s.t.Fatal(err)
@@ -274,6 +280,25 @@ func (s *script) recordCmd(args []string) {
 
 func (s *script) quarantineCmd(args []string) {
 	s.p.SetQuarantine(args[0], args[1], len(args) < 3 || args[2] != "off")
+}
+
+func (s *script) clearedCmd(args []string) { // by an earlier run
+	channel, _, _ := strings.Cut(args[1], "@")
+	s.p.SetCleared(args[0], args[1], channel)
+}
+
+// loadedCmd tells a rollout of the store.
+func (s *script) loadedCmd(args []string) {
+	plain, opts := options(args)
+	state, err := ParseState(plain[1])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	channel, _, _ := strings.Cut(plain[0], "@")
+	s.p.SetRollout(Record{
+		ID: plain[0], Channel: channel, State: state, Wave: uint32(s.number(opts["wave"])), Waves: uint32(s.number(opts["waves"])),
+		OpenedAt: s.now, ChangedAt: s.now,
+	})
 }
 
 func (s *script) clearCmd(args []string) {

@@ -19,7 +19,6 @@ type world struct {
 	t        testing.TB
 	now      time.Time
 	p        *Planner
-	fleet    map[string]any
 	channels map[string]any
 	hosts    map[string]any
 	budgets  []map[string]any
