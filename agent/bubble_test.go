@@ -25,6 +25,7 @@ import (
 	"nixfleet/host"
 	"nixfleet/internal/pipenet"
 	"nixfleet/journal"
+	"nixfleet/replay"
 	"nixfleet/trust"
 	"nixfleet/wire"
 )
@@ -429,6 +430,13 @@ func (s *site) run() (stop func()) {
 		cancel()
 		if err := <-done; err != nil {
 			s.t.Error(err)
+		}
+		if s.fs != nil {
+			return
+		}
+		// Whatever happened, the flight recorder tells it again to the last bit.
+		if report, err := replay.Journal(s.cfg.StateDir, io.Discard, true); err != nil || !report.Verified() {
+			s.t.Errorf("replay: %+v %v", report, err)
 		}
 	}
 }

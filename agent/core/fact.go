@@ -36,12 +36,6 @@ type Stepped struct {
 	Record    host.Record
 }
 
-// Coalesced stands where the result of a probe was that a later result replaced.
-type Coalesced struct {
-	RolloutID string
-	Seq       uint64
-}
-
 // Fired counts an attempt to switch, before it is fired.
 type Fired struct {
 	RolloutID string
@@ -67,7 +61,6 @@ type Forked struct{ Epoch string }
 
 func (Captured) isFact()   {}
 func (Stepped) isFact()    {}
-func (Coalesced) isFact()  {}
 func (Fired) isFact()      {}
 func (Superseded) isFact() {}
 func (Pruned) isFact()     {}
@@ -100,8 +93,6 @@ func (s *state) apply(f Fact, now clock.Reading) error {
 	case Pruned:
 		delete(s.rollouts, f.RolloutID)
 		s.order = slices.DeleteFunc(slices.Clone(s.order), func(id string) bool { return id == f.RolloutID })
-		return nil
-	case Coalesced:
 		return nil
 	case Stepped:
 		r, err := s.edit(f.RolloutID)

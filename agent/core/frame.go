@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"nixfleet/clock"
-	"nixfleet/host"
 	"nixfleet/strictjson"
 	"nixfleet/wire"
 )
@@ -45,11 +44,6 @@ func encodeFact(f Fact, before *state) (encodedFact, error) {
 		o.text("rolloutId", f.RolloutID)
 		o.raw("event", wire.AppendEvent(nil, f.Seq, f.Event))
 		o.raw("delta", wire.RecordDelta(nil, &r.rec, &f.Record))
-		return o.close(), nil
-	case Coalesced:
-		o.text("fact", "coalesced")
-		o.text("rolloutId", f.RolloutID)
-		o.number("seq", f.Seq)
 		return o.close(), nil
 	case Fired:
 		o.text("fact", "fired")
@@ -156,7 +150,7 @@ func frameErr(o *strictjson.Object) error {
 // readFact reads one fact against the state before it.
 func readFact(o *strictjson.Object, before *state) (Fact, error) {
 	var f Fact
-	switch kind := o.OptEnum("fact", "stepped", "captured", "stepped", "coalesced", "fired", "superseded", "pruned", "accounted", "forked"); kind {
+	switch kind := o.OptEnum("fact", "stepped", "captured", "stepped", "fired", "superseded", "pruned", "accounted", "forked"); kind {
 	case "stepped":
 		return readStepped(o, before)
 	case "captured":
@@ -172,8 +166,6 @@ func readFact(o *strictjson.Object, before *state) (Fact, error) {
 			Record: rec, Policy: policy, Ticket: optRaw(o, "ticket"), Sig: readBytes(o, "sig"),
 			Floor: readFloor(o.OptObject("floor")), Adopted: o.OptBool("adopted"),
 		}
-	case "coalesced":
-		f = Coalesced{RolloutID: o.String("rolloutId"), Seq: o.Uint64("seq")}
 	case "fired":
 		f = Fired{RolloutID: o.String("rolloutId"), Attempt: o.Uint32("attempt")}
 	case "superseded":
@@ -242,10 +234,4 @@ func EventsOf(payload []byte) ([]Emitted, error) {
 		out = append(out, Emitted{RolloutID: o.String("rolloutId"), Seq: event.Uint64("seq"), Kind: event.String("kind"), Raw: append([]byte(nil), event.Raw()...)})
 	}
 	return out, frameErr(f.root)
-}
-
-// verifies says whether Step, run again, comes to what was recorded.
-func verifies(before host.Record, policy host.Policy, f *Stepped, now clock.Reading) bool {
-	next, _, err := host.Step(before, host.Stamped{Origin: host.Local, Seq: f.Seq, Event: f.Event}, now.Wall, policy)
-	return err == nil && next.Equal(&f.Record)
 }
