@@ -70,7 +70,7 @@ func patchDeclared(dst []byte, old, cur *host.Record) []byte {
 		}
 		if !same {
 			o.name(d.Name)
-			o.buf = appendString(o.buf, d.Mode.String())
+			o.buf = AppendString(o.buf, d.Mode.String())
 		}
 	}
 	for _, gone := range was {

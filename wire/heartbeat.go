@@ -82,7 +82,7 @@ func (h *Heartbeat) appendOurs(o *object) {
 	probes := open(o.buf)
 	for _, name := range slices.Sorted(maps.Keys(h.Probes)) {
 		probes.name(name)
-		probes.buf = appendString(probes.buf, h.Probes[name].String())
+		probes.buf = AppendString(probes.buf, h.Probes[name].String())
 	}
 	o.buf = probes.close()
 	if h.Refused != nil {

@@ -32,12 +32,12 @@ func (o *object) name(name string) {
 		o.buf = append(o.buf, ',')
 	}
 	o.first = false
-	o.buf = append(appendString(o.buf, name), ':')
+	o.buf = append(AppendString(o.buf, name), ':')
 }
 
 func (o *object) str(key, v string) {
 	o.key(key)
-	o.buf = appendString(o.buf, v)
+	o.buf = AppendString(o.buf, v)
 }
 
 func (o *object) optStr(key, v string) {
@@ -88,7 +88,7 @@ func (o *object) strs(key string, list []string) {
 	o.buf = append(o.buf, '[')
 	for i, s := range list {
 		o.buf = comma(o.buf, i)
-		o.buf = appendString(o.buf, s)
+		o.buf = AppendString(o.buf, s)
 	}
 	o.buf = append(o.buf, ']')
 }

@@ -70,7 +70,7 @@ func textField(name string, most int, at func(*host.Record) *string) recordField
 		name:   name,
 		zero:   func(r *host.Record) bool { return *at(r) == "" },
 		same:   func(a, b *host.Record) bool { return *at(a) == *at(b) },
-		append: func(dst []byte, r *host.Record) []byte { return appendString(dst, *at(r)) },
+		append: func(dst []byte, r *host.Record) []byte { return AppendString(dst, *at(r)) },
 		read:   func(o *strictjson.Object, name string, r *host.Record) { *at(r) = text(o, name, most) },
 		clear:  func(r *host.Record) { *at(r) = "" },
 	}
@@ -103,7 +103,7 @@ var stateField = recordField{
 	name:   "state",
 	zero:   func(*host.Record) bool { return false },
 	same:   func(a, b *host.Record) bool { return a.State == b.State },
-	append: func(dst []byte, r *host.Record) []byte { return appendString(dst, r.State.String()) },
+	append: func(dst []byte, r *host.Record) []byte { return AppendString(dst, r.State.String()) },
 	read:   func(o *strictjson.Object, name string, r *host.Record) { r.State = state(o, name) },
 	clear:  func(*host.Record) {},
 }
@@ -124,7 +124,7 @@ var policyAppliedField = recordField{
 	name:   "policyApplied",
 	zero:   func(r *host.Record) bool { return r.PolicyApplied == host.NoPolicy },
 	same:   func(a, b *host.Record) bool { return a.PolicyApplied == b.PolicyApplied },
-	append: func(dst []byte, r *host.Record) []byte { return appendString(dst, r.PolicyApplied.String()) },
+	append: func(dst []byte, r *host.Record) []byte { return AppendString(dst, r.PolicyApplied.String()) },
 	read:   func(o *strictjson.Object, name string, r *host.Record) { r.PolicyApplied = onFailure(o, name) },
 	clear:  func(r *host.Record) { r.PolicyApplied = host.NoPolicy },
 }
@@ -148,7 +148,7 @@ var declaredField = recordField{
 		o := open(dst)
 		for i := range r.Declared {
 			o.name(r.Declared[i].Name)
-			o.buf = appendString(o.buf, r.Declared[i].Mode.String())
+			o.buf = AppendString(o.buf, r.Declared[i].Mode.String())
 		}
 		return o.close()
 	},

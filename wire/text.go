@@ -35,8 +35,8 @@ func Tail(s string, most int) string {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string, spelled as encoding/json does without HTML escaping.
-func appendString(dst []byte, s string) []byte {
+// AppendString appends s as a JSON string, spelled as encoding/json does without HTML escaping.
+func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
