@@ -38,6 +38,12 @@ type linter struct {
 	errs  []error
 }
 
+// refusal gives an error that is a sentence already the class ErrLint.
+type refusal struct{ error }
+
+func (r refusal) Is(target error) bool { return target == ErrLint }
+func (r refusal) Unwrap() error        { return r.error }
+
 // index is what a selector can name.
 type index struct {
 	tags map[string]struct{}
@@ -144,7 +150,7 @@ func (l *linter) waves() {
 		}
 		waves, err := ResolveWaves(l.f, channel)
 		if err != nil {
-			l.errs = append(l.errs, fmt.Errorf("%w: %w", ErrLint, err))
+			l.errs = append(l.errs, refusal{err})
 			continue
 		}
 		l.channelWaves(channel, waves)
