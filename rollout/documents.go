@@ -32,8 +32,8 @@ func (p *Planner) SetFleet(f *fleet.Fleet) {
 		p.hosts[h].channel = p.channel(f.Hosts[name].Channel)
 		p.countUnheard(&p.hosts[h], 1)
 	}
+	p.wireEdges()
 	for _, r := range p.inOrder() {
-		p.wireEdges(r)
 		r.lookAtAll()
 		r.moved = true
 	}
@@ -62,6 +62,9 @@ func (p *Planner) SetManifest(m *fleet.Manifest, newest bool) {
 	c.newest = r
 	p.refreshUnseen(c)
 	r.lookAtAll()
+	for gates := range p.opens { // who goes first goes first in its channel's newest rollout
+		p.lookAtGated(gates)
+	}
 }
 
 // relist gives the rollout a slot for every host of its manifest, in order of wave and name, and keeps what is known.
@@ -89,7 +92,6 @@ func (p *Planner) relist(r *rolloutState) {
 		}
 		r.slots[at].slotFacts = known[i].slotFacts
 	}
-	p.wireEdges(r)
 	for i := range r.slots {
 		p.refreshHost(r.slots[i].host)
 	}
@@ -122,23 +124,27 @@ func (r *rolloutState) layOut(p *Planner) {
 	}
 }
 
-// wireEdges finds the host edges within the rollout. An edge to a host that the rollout does not have holds nobody:
-// between channels there are channel edges.
-func (p *Planner) wireEdges(r *rolloutState) {
-	r.waits, r.opens = nil, nil
-	if p.fleet == nil || r.manifest == nil || len(p.fleet.Edges) == 0 {
-		return
-	}
-	r.waits, r.opens = map[int32][]int32{}, map[int32][]int32{}
+// wireEdges reads the fleet's host edges.
+func (p *Planner) wireEdges() {
+	p.waits, p.opens = map[int32][]int32{}, map[int32][]int32{}
 	for _, e := range p.fleet.Edges {
-		_, gates, ok := p.find(e.Gates, r.id)
-		_, gated, ok2 := p.find(e.Gated, r.id)
-		if ok && ok2 && !slices.Contains(r.waits[gated], gates) {
-			r.waits[gated] = append(r.waits[gated], gates)
-			r.opens[gates] = append(r.opens[gates], gated)
+		gates, gated := p.host(e.Gates), p.host(e.Gated)
+		if !slices.Contains(p.waits[gated], gates) {
+			p.waits[gated] = append(p.waits[gated], gates)
+			p.opens[gates] = append(p.opens[gates], gated)
 		}
 	}
-	for gated := range r.waits {
-		slices.Sort(r.waits[gated]) // the first by wave and name is the one a reason names
+	for _, first := range p.waits {
+		// By name: the first that holds is the one a reason names.
+		slices.SortFunc(first, func(a, b int32) int { return cmp.Compare(p.hosts[a].name, p.hosts[b].name) })
+	}
+}
+
+// lookAtGated has the hosts looked at that go after this one.
+func (p *Planner) lookAtGated(h int32) {
+	for _, gated := range p.opens[h] {
+		for _, at := range p.hosts[gated].slots {
+			at.rollout.look(at.slot)
+		}
 	}
 }

@@ -21,7 +21,7 @@ type rolloutBlock struct {
 	stale    bool
 }
 
-// blocked is one gate, and the thing it is about: a budget or a slot.
+// blocked is one gate, and the thing it is about: a budget or a host.
 type blocked struct {
 	gate Gate
 	ref  int32
@@ -112,8 +112,8 @@ func (p *Planner) gate(r *rolloutState, i int32, issued bool) blocked {
 	case s.wave < 0 || s.wave > r.block.wave || h.channel == nil || h.channel.newest != r:
 		return blocked{gate: WavePromotion}
 	}
-	for _, first := range r.waits[i] {
-		if !r.passed(r.slots[first].stand) {
+	for _, first := range p.waits[s.host] {
+		if st, there := p.newestStanding(first); there && !st.passed() {
 			return blocked{HostEdge, first}
 		}
 	}
@@ -129,6 +129,18 @@ func (p *Planner) gate(r *rolloutState, i int32, issued bool) blocked {
 		return blocked{gate: Silent}
 	}
 	return blocked{}
+}
+
+// newestStanding is how a host stands in its channel's newest rollout, and whether that lists it. Elsewhere there is
+// nothing to wait for.
+func (p *Planner) newestStanding(h int32) (standing, bool) {
+	hs := &p.hosts[h]
+	for _, at := range hs.slots {
+		if hs.channel != nil && at.rollout == hs.channel.newest && at.rollout.slots[at.slot].wave >= 0 {
+			return at.rollout.slots[at.slot].stand, true
+		}
+	}
+	return standing{}, false
 }
 
 func (p *Planner) quarantined(r *rolloutState, s *slot) bool {

@@ -20,6 +20,8 @@ type Planner struct {
 	fleet     *fleet.Fleet
 	hosts     []hostState
 	hostOf    map[string]int32
+	waits     map[int32][]int32 // host: the hosts that go first, by name
+	opens     map[int32][]int32 // host: the hosts that go after it
 	channels  map[string]*channelState
 	rollouts  map[string]*rolloutState
 	order     []*rolloutState // all of them, by channel and then id
@@ -87,8 +89,6 @@ type rolloutState struct {
 	issued  bitset // slots with a dispatch that is not acknowledged
 	dirty   bitset // slots to look at in the next pass
 	parked  map[int32]bitset
-	waits   map[int32][]int32 // slot: slots that go first
-	opens   map[int32][]int32 // slot: slots that wait for it
 
 	anyDirty bool
 	moved    bool // counts changed: the machine may have something to do
@@ -140,8 +140,16 @@ func NewPlanner(s Settings, startedAt time.Time, emptyStore bool) *Planner {
 func (p *Planner) Restored(now time.Time) {
 	if until := now.Add(p.settings.EmptyStoreWarmUp); p.warmUntil.Before(p.startedAt.Add(p.settings.EmptyStoreWarmUp)) {
 		old := p.warmUntil
-		p.remember(func() { p.warmUntil = old })
-		p.warmUntil = until
+		p.remember(func() { p.warmUp(old) })
+		p.warmUp(until)
+	}
+}
+
+// warmUp sets the end of warm-up, and with it which hosts had to be heard.
+func (p *Planner) warmUp(until time.Time) {
+	p.warmUntil = until
+	for h := range p.hosts {
+		p.recount(int32(h))
 	}
 }
 

@@ -101,9 +101,10 @@ func (p *Planner) hostReason(r *rolloutState, i int32, b blocked) *Reason {
 			fmt.Sprintf("%s is quarantined on channel %s", r.target(s), r.channel),
 			"a release with another closure, or clearing the quarantine", Fact{"channel", r.channel}, Fact{"closure", r.target(s)})
 	case b.gate == HostEdge:
-		first := p.hosts[r.slots[b.ref].host].name
-		return p.plain(r, HostEdge, Agent, fmt.Sprintf("%s goes after %s, which is %s", h.name, first, r.slots[b.ref].stand.phase),
-			first+" converging", Fact{"gates", first}, Fact{"gatesState", r.slots[b.ref].stand.phase.String()})
+		first := p.hosts[b.ref].name
+		st, _ := p.newestStanding(b.ref)
+		return p.plain(r, HostEdge, Agent, fmt.Sprintf("%s goes after %s, which is %s", h.name, first, st.phase),
+			first+" converging", Fact{"gates", first}, Fact{"gatesState", st.phase.String()})
 	}
 	return p.plain(r, Silent, Agent, h.name+" was not heard "+p.since(h.status.LastSeen), "a heartbeat",
 		Fact{"lastHeartbeat", clock(h.status.LastSeen)}, Fact{"silenceAllowed", p.settings.silence().String()})
@@ -184,6 +185,9 @@ func (p *Planner) waveReason(r *rolloutState, i int32) *Reason {
 		}
 		return p.plain(r, WavePromotion, Operator, fmt.Sprintf("wave %d of %s has only hosts that are skipped: %s", cur, r.id, strings.Join(names, ", ")),
 			"one of them coming back, or a clearance", append(facts, Fact{"skipped", strings.Join(names, ",")})...)
+	}
+	if names := p.skipped(r, cur); p.shared == nil && len(names) > 0 {
+		facts = append(facts, Fact{"skipped", strings.Join(names[:min(len(names), namedHosts)], ",")})
 	}
 	out := p.plain(r, WavePromotion, ControlPlane, text, fmt.Sprintf("every host of wave %d converging", cur), facts...)
 	if due := r.latestSoak(cur); due.After(p.now) {

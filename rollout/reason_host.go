@@ -114,9 +114,12 @@ func (p *Planner) failingBefore(r *rolloutState, wave int32) (string, []string) 
 	return "", nil
 }
 
-// inFlightFacts names hosts that take the budget's slots.
+// inFlightFacts names hosts that take the budget's slots, and those that would if they were not silent for so long.
 func (p *Planner) inFlightFacts(g int32) []Fact {
-	return p.nameHosts("hosts", func(h *hostState) bool { return h.counted && slices.Contains(h.groups, g) })
+	facts := p.nameHosts("hosts", func(h *hostState) bool { return h.counted && slices.Contains(h.groups, g) })
+	return append(facts, p.nameHosts("silentNotCounted", func(h *hostState) bool {
+		return h.offline && h.inFlight > 0 && slices.Contains(h.groups, g)
+	})...)
 }
 
 func (p *Planner) unheardFacts(c *channelState) []Fact {
@@ -134,6 +137,9 @@ func (p *Planner) nameHosts(fact string, is func(*hostState) bool) []Fact {
 		if is(&p.hosts[h]) {
 			names = append(names, p.hosts[h].name)
 		}
+	}
+	if len(names) == 0 {
+		return nil
 	}
 	slices.Sort(names)
 	if len(names) > namedHosts {

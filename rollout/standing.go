@@ -131,10 +131,8 @@ func (p *Planner) refreshSlot(r *rolloutState, i int32) {
 	}
 	r.moved = true
 	r.look(i)
-	if r.passed(was) != r.passed(is) {
-		for _, gated := range r.opens[i] {
-			r.look(gated)
-		}
+	if was.passed() != is.passed() {
+		p.lookAtGated(s.host)
 	}
 	if was.phase.joined() != is.phase.joined() {
 		p.lookElsewhere(r, s.host)
@@ -157,8 +155,8 @@ func weight(s standing) int32 {
 	return 0
 }
 
-// passed says whether a host that must wait for the slot may go.
-func (r *rolloutState) passed(s standing) bool { return s.skip || s.phase == converged }
+// passed says whether a host that goes after this one may go.
+func (s standing) passed() bool { return s.skip || s.phase == converged }
 
 func (w *waveState) add(s standing, n int32) {
 	w.count[s.phase] += n

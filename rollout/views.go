@@ -54,6 +54,16 @@ func (p *Planner) Waves(id string) []WaveCount {
 	return out
 }
 
+// Skipped names, in order, the hosts of a wave of the rollout that promotion does not wait for and that are not done:
+// silent beyond offlineAfter, cleared, or gone to another channel.
+func (p *Planner) Skipped(id string, wave uint32) []string {
+	r := p.rollouts[id]
+	if r == nil || int(wave) >= len(r.waves) {
+		return nil
+	}
+	return p.skipped(r, wave)
+}
+
 // Budget is one disruption budget as it stands now.
 type Budget struct {
 	Selector        string
