@@ -218,7 +218,7 @@ func (p *prepared) resolve(r Request, f *fleet.Fleet, ids []fleet.RolloutID) err
 	if err != nil {
 		return err
 	}
-	if p.raw, err = trust.Canonical(raw); err != nil {
+	if p.raw, err = trust.CanonicalToSign(raw); err != nil {
 		return fmt.Errorf("release: %w", err)
 	}
 	// What is built from here on is built from what is signed.

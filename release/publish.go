@@ -96,7 +96,7 @@ func prepareResign(r Request) (*prepared, error) {
 		return nil, err
 	}
 	p := &prepared{was: was, fleet: was.fleet}
-	if p.raw, err = trust.Canonical(raw); err != nil {
+	if p.raw, err = trust.CanonicalToSign(raw); err != nil {
 		return nil, fmt.Errorf("release: %w", err)
 	}
 	p.hash = trust.Hash(p.raw)
@@ -155,7 +155,7 @@ func (p *prepared) publish(w *writer, r Request) error {
 
 // signed returns the canonical form of a document and its signature: what is published is what is signed.
 func signed(signer crypto.Signer, raw []byte) (Document, error) {
-	canonical, err := trust.Canonical(raw)
+	canonical, err := trust.CanonicalToSign(raw)
 	if err != nil {
 		return Document{}, fmt.Errorf("release: %w", err)
 	}

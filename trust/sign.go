@@ -41,14 +41,27 @@ func PublicKey(signer crypto.Signer) (Key, error) {
 // ([ErrUnsafeInteger]), and returns the 64 raw bytes. signer is an Ed25519 or an ECDSA P-256 key; it may live in
 // hardware.
 func SignDocument(signer crypto.Signer, raw []byte) ([]byte, error) {
-	canonical, err := Canonical(raw)
+	canonical, err := CanonicalToSign(raw)
 	if err != nil {
 		return nil, err
 	}
 	return SignCanonical(signer, canonical)
 }
 
-// SignCanonical is [SignDocument] of bytes that [Canonical] gave.
+// CanonicalToSign is [Canonical] of what is about to be signed: integers beyond 2^53 are refused ([ErrUnsafeInteger])
+// before they are rounded to another one.
+func CanonicalToSign(raw []byte) ([]byte, error) {
+	canonical, err := Canonical(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := SafeIntegers(raw); err != nil {
+		return nil, err
+	}
+	return canonical, nil
+}
+
+// SignCanonical is [SignDocument] of bytes that [CanonicalToSign] gave.
 func SignCanonical(signer crypto.Signer, canonical []byte) ([]byte, error) {
 	if err := SafeIntegers(canonical); err != nil {
 		return nil, err
