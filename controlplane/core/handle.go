@@ -181,21 +181,14 @@ func (t *tx) adopt(d *Documents) error {
 	return nil
 }
 
-// setDocuments tells the planner what changed. The newest rollout of a channel is the one signed last.
+// setDocuments tells the planner what changed.
 func (c *Core) setDocuments(d *Documents) {
 	old := c.documents
 	c.documents = d
 	if f := d.Fleet.Value(); f != nil && (old == nil || old.Fleet.Value() != f) {
 		c.planner.SetFleet(f)
 	}
-	newest := map[string]string{}
-	for id, v := range d.Manifests {
-		channel := v.Value().Channel
-		at, has := newest[channel]
-		if !has || later(d, id, at) {
-			newest[channel] = id
-		}
-	}
+	newest := d.newest()
 	for _, id := range slices.Sorted(maps.Keys(d.Manifests)) {
 		m := d.Manifests[id].Value()
 		if old != nil && old.Manifests[id].Value() == m && c.planner.Newest(m.Channel) == newest[m.Channel] {
@@ -203,6 +196,32 @@ func (c *Core) setDocuments(d *Documents) {
 		}
 		c.planner.SetManifest(m, newest[m.Channel] == id)
 	}
+}
+
+// newest returns each channel's newest rollout: the one the signed fleet names, or, where it names none, the one signed
+// last. One that is named and not published yet leaves the channel as it is.
+func (d *Documents) newest() map[string]string {
+	newest := map[string]string{}
+	f := d.Fleet.Value()
+	for id, v := range d.Manifests {
+		channel := v.Value().Channel
+		if at, has := newest[channel]; !has || later(d, id, at) {
+			newest[channel] = id
+		}
+	}
+	if f == nil {
+		return newest
+	}
+	for channel := range newest {
+		named, ok := f.Newest(channel)
+		switch {
+		case ok && !d.Manifests[named.String()].IsZero():
+			newest[channel] = named.String()
+		case f.ChannelRefs != nil:
+			delete(newest, channel)
+		}
+	}
+	return newest
 }
 
 // later orders rollouts of a channel by signature; a tie goes to the later id, so that all agree.
