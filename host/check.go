@@ -43,8 +43,8 @@ func checkProbes(r *Record) error {
 		return invariant("%d probes declared and %d recorded, at most %d allowed", len(r.Declared), len(r.Probes), MaxProbes)
 	}
 	for i, d := range r.Declared {
-		if int(d.Mode) >= len(ModeNames) || i > 0 && r.Declared[i-1].Name >= d.Name {
-			return invariant("declaredProbes: %q has no mode or is out of order", d.Name)
+		if d.Name == "" || int(d.Mode) >= len(ModeNames) || i > 0 && r.Declared[i-1].Name >= d.Name {
+			return invariant("declaredProbes: %q has no name or no mode, or is out of order", d.Name)
 		}
 	}
 	failing := false
@@ -68,8 +68,8 @@ func checkProbes(r *Record) error {
 
 func checkProbe(p *Probe) error {
 	switch {
-	case int(p.Mode) >= len(ModeNames) || int(p.Status) >= len(StatusNames):
-		return invariant("probes: %q has no mode or no status", p.Name)
+	case p.Name == "" || int(p.Mode) >= len(ModeNames) || int(p.Status) >= len(StatusNames):
+		return invariant("probes: %q has no name, no mode or no status", p.Name)
 	case p.LastObservedAt.IsZero():
 		return invariant("probes: %q has no lastObservedAt", p.Name)
 	case p.Status == Pass && !p.LastPassAt.Equal(p.LastObservedAt):

@@ -101,8 +101,8 @@ func mergeDeclared(o *strictjson.Object, r *host.Record) {
 }
 
 func checkProbeName(o *strictjson.Object, name string) {
-	if len(name) > MaxProbeName {
-		o.Fail("", "a probe name of %d bytes, at most %d allowed", len(name), MaxProbeName)
+	if name == "" || len(name) > MaxProbeName {
+		o.Fail("", "a probe name of %d bytes, 1 to %d allowed", len(name), MaxProbeName)
 	}
 }
 

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"strconv"
 
 	"nixfleet/host"
@@ -46,8 +47,7 @@ func AppendEffect(dst []byte, e host.Effect) []byte {
 	case host.EmitMetric:
 		o.str("kind", "EmitMetric")
 		o.str("name", e.Name)
-		o.key("value")
-		o.buf = strconv.AppendFloat(o.buf, e.Value, 'f', -1, 64)
+		appendFloat(&o, "value", e.Value)
 	case host.EmitLog:
 		o.str("kind", "EmitLog")
 		o.int("level", int64(e.Level))
@@ -55,6 +55,16 @@ func AppendEffect(dst []byte, e host.Effect) []byte {
 		o.strs("attrs", e.Attrs)
 	}
 	return o.close()
+}
+
+// appendFloat writes null for what JSON has no number for.
+func appendFloat(o *object, key string, v float64) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		o.null(key)
+		return
+	}
+	o.key(key)
+	o.buf = strconv.AppendFloat(o.buf, v, 'f', -1, 64)
 }
 
 func appendPayload(o *object, p host.Payload) {

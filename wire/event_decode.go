@@ -63,7 +63,7 @@ func decodeProbeTopologyDeclared(o *strictjson.Object) host.Event {
 	e := host.ProbeTopologyDeclared{DeclaredAt: o.Time("declaredAt")}
 	for _, p := range list {
 		e.Probes = append(e.Probes, host.DeclaredProbe{
-			ProbeName: text(p, "probeName", MaxProbeName),
+			ProbeName: named(p, "probeName", MaxProbeName),
 			Kind:      text(p, "kind", MaxProbeName),
 			Mode:      mode(p, "mode"),
 		})
@@ -72,12 +72,12 @@ func decodeProbeTopologyDeclared(o *strictjson.Object) host.Event {
 }
 
 func decodeProbeObservedFirst(o *strictjson.Object) host.Event {
-	return host.ProbeObservedFirst{ProbeName: text(o, "probeName", MaxProbeName), Mode: mode(o, "mode"), ObservedAt: o.Time("observedAt")}
+	return host.ProbeObservedFirst{ProbeName: named(o, "probeName", MaxProbeName), Mode: mode(o, "mode"), ObservedAt: o.Time("observedAt")}
 }
 
 func decodeProbeResult(o *strictjson.Object) host.Event {
 	e := host.ProbeResult{
-		ProbeName:     text(o, "probeName", MaxProbeName),
+		ProbeName:     named(o, "probeName", MaxProbeName),
 		Mode:          mode(o, "mode"),
 		Status:        status(o, "status"),
 		ObservedAt:    o.Time("observedAt"),
@@ -102,7 +102,7 @@ func decodeProbeResult(o *strictjson.Object) host.Event {
 }
 
 func decodeProbeFailureFirst(o *strictjson.Object) host.Event {
-	return host.ProbeFailureFirst{ProbeName: text(o, "probeName", MaxProbeName), Mode: mode(o, "mode"), FirstFailedAt: o.Time("firstFailedAt")}
+	return host.ProbeFailureFirst{ProbeName: named(o, "probeName", MaxProbeName), Mode: mode(o, "mode"), FirstFailedAt: o.Time("firstFailedAt")}
 }
 
 func decodeSustainedFailureCrossed(o *strictjson.Object) host.Event {

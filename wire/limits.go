@@ -1,6 +1,9 @@
 package wire
 
-import "nixfleet/strictjson"
+import (
+	"nixfleet/host"
+	"nixfleet/strictjson"
+)
 
 // ErrMalformed is the class of every decoding error of this package.
 var ErrMalformed = strictjson.ErrMalformed
@@ -25,7 +28,7 @@ const (
 	// MaxProbeName bounds the name of a probe, in bytes: it is read by people in tables.
 	MaxProbeName = 128
 	// MaxProbes is how many probes a host has: one topology of them stays far below MaxBody.
-	MaxProbes = 256
+	MaxProbes = host.MaxProbes
 	// MaxSubResults is how many controls one evidence probe reports: the largest framework known lists about 1,200.
 	MaxSubResults = 4096
 	// MaxReason is the longest failure reason nixfleet makes, in bytes: 512 and the mark that says it was cut.
