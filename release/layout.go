@@ -68,6 +68,24 @@ func Open(path string) (*Dir, error) {
 // Path returns the directory's path.
 func (d *Dir) Path() string { return d.root }
 
+// Stamp returns a text that is another one when a release was put in force since, for pollers: it costs one look at
+// the file system where reading costs the whole fleet. A stamp says nothing about what the change was.
+func (d *Dir) Stamp() (string, error) {
+	var stamp strings.Builder
+	for _, name := range []string{FleetFile, FleetFile + SigSuffix, RevocationsFile, RevocationsFile + SigSuffix} {
+		info, err := os.Stat(filepath.Join(d.root, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			stamp.WriteString("-;")
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("release: %w", err)
+		}
+		fmt.Fprintf(&stamp, "%d/%d;", info.Size(), info.ModTime().UnixNano())
+	}
+	return stamp.String(), nil
+}
+
 // Fleet reads the fleet. Errors are of class [ErrNotFound] if there is none.
 func (d *Dir) Fleet() (Document, error) { return d.document(FleetFile) }
 

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"bytes"
 	"crypto"
 	"errors"
 	"fmt"
@@ -148,6 +149,28 @@ func prepare(r Request) (*prepared, error) {
 			return nil, err
 		}
 		p.manifests = append(p.manifests, m)
+	}
+	return p, nil
+}
+
+// again makes sure, now that the lock is held, that what was prepared is for the directory as it is.
+func (p *prepared) again(r Request) (*prepared, error) {
+	believed, err := r.believed()
+	if err != nil {
+		return nil, err
+	}
+	was, err := readPublished(r.Dir, believed, r.At)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(was.raw, p.was.raw) {
+		return prepare(r)
+	}
+	p.was = was
+	for _, m := range p.manifests {
+		if err := p.checkUnused(m); err != nil {
+			return nil, err
+		}
 	}
 	return p, nil
 }

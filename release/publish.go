@@ -31,7 +31,8 @@ func Write(r Request) (s Summary, err error) {
 		return Summary{}, err
 	}
 	// Nothing is made and nobody locked out for a request that is refused anyway.
-	if _, err := prepare(r); err != nil {
+	p, err := prepare(r)
+	if err != nil {
 		return Summary{}, err
 	}
 	w, err := lockDir(r.Dir, r.before)
@@ -39,8 +40,7 @@ func Write(r Request) (s Summary, err error) {
 		return Summary{}, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	p, err := prepare(r)
-	if err != nil {
+	if p, err = p.again(r); err != nil {
 		return Summary{}, err
 	}
 	s = Summary{SignedAt: r.at(), FleetHash: p.hash, Refreshed: p.kept}

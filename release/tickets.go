@@ -74,8 +74,13 @@ func indexTickets(r io.Reader) ([]ticketAt, error) {
 		if errors.Is(err, io.EOF) && len(line) == 0 {
 			break
 		}
+		if errors.Is(err, io.EOF) {
+			_, err = parseTicketLine(line) // without its line feed it may have been cut off
+		} else if err != nil {
+			err = fmt.Errorf("%w: no end within %d bytes", ErrTickets, maxTicketLine)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: line %d: no end within %d bytes", ErrTickets, len(index)+1, maxTicketLine)
+			return nil, fmt.Errorf("line %d: %w", len(index)+1, err)
 		}
 		hostname, err := hostnameOf(line)
 		if err != nil {
