@@ -1,208 +1,125 @@
 package source
 
 import (
-	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"nixfleet/fleet"
-	"nixfleet/strictjson"
-	"nixfleet/wire"
+	"nixfleet/release"
 )
-
-// The names of the published layout.
-const (
-	fleetFile       = "fleet.resolved.json"
-	revocationsFile = "revocations.json"
-	rolloutsDir     = "rollouts"
-	ticketsDir      = "tickets"
-	documentSuffix  = ".json"
-	ticketsSuffix   = ".jsonl"
-	signatureSuffix = ".sig"
-)
-
-// MaxRollouts bounds how many rollouts a directory may list: a release a day for ten years.
-const MaxRollouts = 4096
-
-// maxTicketLine bounds a line of tickets: a ticket, its signature and the members around them.
-const maxTicketLine = fleet.MaxTicket + 1024
 
 // ErrNotFound means that the source does not have what was asked for.
-var ErrNotFound = errors.New("source: not found")
+var ErrNotFound = release.ErrNotFound
 
-// Signed is a document with its signature, as published. Nothing about it is believed yet.
-type Signed struct{ Raw, Signature []byte }
+// maxOpen bounds the files of tickets kept open: the live rollouts of a few channels. The index of 100,000 hosts takes
+// some 6 MB.
+const maxOpen = 16
 
-// Directory reads the published layout of docs/design/05-trust.md. Tickets are found by an index of their lines, made
-// once per file, so that one host's ticket does not cost the reading of all.
+// Directory reads the published layout of docs/design/05-trust.md. A file of tickets stays open with its index of
+// lines, so that one host's ticket does not cost the reading of all.
 type Directory struct {
 	root string
 
-	mu    sync.Mutex
-	index map[string]*ticketIndex // by rollout id
+	mu   sync.Mutex // also held while a ticket is read: the file must not be closed meanwhile
+	open map[fleet.RolloutID]openTickets
 }
 
-// ticketIndex says where in a file the line of each host is.
-type ticketIndex struct {
-	info  fs.FileInfo
-	lines map[string]span
+// openTickets is an open file of tickets and what its name stood for when it was opened.
+type openTickets struct {
+	tickets *release.Tickets
+	info    fs.FileInfo
 }
 
-type span struct{ offset, length int64 }
-
-// NewDirectory reads from root, which need not exist yet.
+// NewDirectory reads from root, which need not exist yet. It must be closed.
 func NewDirectory(root string) *Directory {
-	return &Directory{root: root, index: map[string]*ticketIndex{}}
+	return &Directory{root: root, open: map[fleet.RolloutID]openTickets{}}
 }
 
-// Fleet reads the fleet.
-func (d *Directory) Fleet() (Signed, error) { return d.read(fleetFile) }
+// Fleet implements [Reader].
+func (d *Directory) Fleet() (release.Document, error) { return read(d, (*release.Dir).Fleet) }
 
-// Revocations reads the revocations; ErrNotFound if there are none.
-func (d *Directory) Revocations() (Signed, error) { return d.read(revocationsFile) }
-
-// Manifest reads the manifest of a rollout.
-func (d *Directory) Manifest(id fleet.RolloutID) (Signed, error) {
-	return d.read(filepath.Join(rolloutsDir, id.String()+documentSuffix))
+// Revocations implements [Reader].
+func (d *Directory) Revocations() (release.Document, error) {
+	return read(d, (*release.Dir).Revocations)
 }
 
-// Rollouts lists the rollouts that have a manifest, in order. Files that are named like no rollout are left out.
-func (d *Directory) Rollouts() ([]fleet.RolloutID, error) {
-	entries, err := os.ReadDir(filepath.Join(d.root, rolloutsDir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("source: %w", err)
-	}
-	var ids []fleet.RolloutID
-	for _, e := range entries {
-		name, found := strings.CutSuffix(e.Name(), documentSuffix)
-		if !found {
-			continue
-		}
-		id, err := fleet.ParseRolloutID(name)
-		if err != nil {
-			continue // temporary files of a release in the making
-		}
-		if ids = append(ids, id); len(ids) > MaxRollouts {
-			return nil, fmt.Errorf("source: more than %d rollouts in %s: remove old ones", MaxRollouts, filepath.Join(d.root, rolloutsDir))
-		}
-	}
-	return ids, nil
+// Rollouts implements [Reader].
+func (d *Directory) Rollouts() ([]fleet.RolloutID, error) { return read(d, (*release.Dir).Rollouts) }
+
+// Manifest implements [Reader].
+func (d *Directory) Manifest(id fleet.RolloutID) (release.Document, error) {
+	return read(d, func(dir *release.Dir) (release.Document, error) { return dir.Manifest(id) })
 }
 
-func (d *Directory) read(name string) (Signed, error) {
-	path := filepath.Join(d.root, name)
-	raw, err := readFile(path, wire.MaxDocument)
+func read[T any](d *Directory, what func(*release.Dir) (T, error)) (T, error) {
+	dir, err := release.Open(d.root)
 	if err != nil {
-		return Signed{}, err
+		var none T
+		return none, fmt.Errorf("source: %w", err)
 	}
-	sig, err := readFile(path+signatureSuffix, wire.MaxSignature)
-	if err != nil {
-		return Signed{}, err
-	}
-	return Signed{Raw: raw, Signature: sig}, nil
+	return what(dir)
 }
 
-// readFile reads a file of at most most bytes.
-func readFile(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("source: %w", err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("source: read %s: %w", path, err)
-	}
-	if int64(len(data)) > most {
-		return nil, fmt.Errorf("source: %s has more than %d bytes", path, most)
-	}
-	return data, nil
-}
-
-// Ticket reads the ticket of a host in a rollout, or ErrNotFound.
-func (d *Directory) Ticket(id fleet.RolloutID, hostname string) (Signed, error) {
-	path := filepath.Join(d.root, ticketsDir, id.String()+ticketsSuffix)
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Signed{}, fmt.Errorf("%w: %s", ErrNotFound, path)
-	}
-	if err != nil {
-		return Signed{}, fmt.Errorf("source: %w", err)
-	}
-	s, err := d.ticketIn(f, id.String(), hostname)
-	return s, errors.Join(err, f.Close())
-}
-
-func (d *Directory) ticketIn(f *os.File, id, hostname string) (Signed, error) {
-	lines, err := d.linesOf(f, id)
-	if err != nil {
-		return Signed{}, err
-	}
-	at, ok := lines[hostname]
-	if !ok {
-		return Signed{}, fmt.Errorf("%w: a ticket of %s in %s", ErrNotFound, hostname, id)
-	}
-	line := make([]byte, at.length)
-	if _, err := f.ReadAt(line, at.offset); err != nil {
-		return Signed{}, fmt.Errorf("source: read a ticket of %s: %w", id, err)
-	}
-	s, _, err := parseTicketLine(line)
-	return s, err
-}
-
-// linesOf returns the index of the open file, made anew when another file has its name.
-func (d *Directory) linesOf(f *os.File, id string) (map[string]span, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("source: %w", err)
-	}
+// Ticket implements [Reader].
+func (d *Directory) Ticket(id fleet.RolloutID, hostname string) (release.Document, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if have := d.index[id]; have != nil && os.SameFile(have.info, info) && have.info.ModTime().Equal(info.ModTime()) && have.info.Size() == info.Size() {
-		return have.lines, nil
-	}
-	lines, err := indexTickets(f)
+	t, err := d.tickets(id)
 	if err != nil {
-		return nil, fmt.Errorf("source: tickets of %s: %w", id, err)
+		return release.Document{}, err
 	}
-	if len(d.index) >= maxIndexes {
-		clear(d.index)
-	}
-	d.index[id] = &ticketIndex{info: info, lines: lines}
-	return lines, nil
+	return t.Ticket(hostname)
 }
 
-// maxIndexes bounds the indexes kept: the live rollouts of a few channels. One of 100,000 hosts takes some 10 MB.
-const maxIndexes = 16
-
-// parseTicketLine reads {"ticket": ..., "sig": base64}.
-func parseTicketLine(line []byte) (s Signed, hostname string, err error) {
-	v, err := strictjson.Parse(bytes.TrimSpace(line), strictjson.Limits{Bytes: maxTicketLine, Depth: strictjson.DocumentLimits.Depth})
+// tickets returns the rollout's open file, opened anew when another file has its name.
+func (d *Directory) tickets(id fleet.RolloutID) (*release.Tickets, error) {
+	info, err := os.Stat(filepath.Join(d.root, filepath.FromSlash(release.TicketsPath(id))))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: tickets of %s", ErrNotFound, id)
+	}
 	if err != nil {
-		return Signed{}, "", fmt.Errorf("source: a line of tickets: %w", err)
+		return nil, fmt.Errorf("source: %w", err)
 	}
-	o := v.Object()
-	ticket := o.Object("ticket")
-	hostname = ticket.String("hostname")
-	sig := o.String("sig")
-	if err := o.Err(); err != nil {
-		return Signed{}, "", fmt.Errorf("source: a line of tickets: %w", err)
+	have, ok := d.open[id]
+	if ok && os.SameFile(have.info, info) && have.info.ModTime().Equal(info.ModTime()) && have.info.Size() == info.Size() {
+		return have.tickets, nil
 	}
-	if s.Signature, err = base64.StdEncoding.DecodeString(sig); err != nil {
-		return Signed{}, "", fmt.Errorf("source: the signature of a ticket: %w", err)
+	if err := d.makeRoom(id); err != nil {
+		return nil, err
 	}
-	s.Raw = bytes.Clone(ticket.Raw())
-	return s, hostname, nil
+	t, err := read(d, func(dir *release.Dir) (*release.Tickets, error) { return dir.Tickets(id) })
+	if err != nil {
+		return nil, err
+	}
+	// Should the file be replaced between the look and the opening, the next look sees another one and opens again.
+	d.open[id] = openTickets{t, info}
+	return t, nil
+}
+
+// makeRoom closes the file that id had before, and all if there are too many.
+func (d *Directory) makeRoom(id fleet.RolloutID) error {
+	var errs []error
+	for other, have := range d.open {
+		if other == id || len(d.open) >= maxOpen {
+			errs = append(errs, have.tickets.Close())
+			delete(d.open, other)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close closes the files of tickets.
+func (d *Directory) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for id, have := range d.open {
+		errs = append(errs, have.tickets.Close())
+		delete(d.open, id)
+	}
+	return errors.Join(errs...)
 }

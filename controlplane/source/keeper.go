@@ -8,16 +8,20 @@ import (
 
 	"nixfleet/controlplane/core"
 	"nixfleet/fleet"
+	"nixfleet/release"
 	"nixfleet/trust"
 )
 
+// MaxRollouts bounds how many rollouts a source may list: a release a day for ten years.
+const MaxRollouts = 4096
+
 // Reader is where documents come from.
 type Reader interface {
-	Fleet() (Signed, error)
-	Revocations() (Signed, error)
+	Fleet() (release.Document, error)
+	Revocations() (release.Document, error)
 	Rollouts() ([]fleet.RolloutID, error)
-	Manifest(id fleet.RolloutID) (Signed, error)
-	Ticket(id fleet.RolloutID, hostname string) (Signed, error)
+	Manifest(id fleet.RolloutID) (release.Document, error)
+	Ticket(id fleet.RolloutID, hostname string) (release.Document, error)
 }
 
 // Keeper verifies what a source has and keeps the last good of each document.
@@ -26,6 +30,7 @@ type Keeper struct {
 	roots *trust.File
 
 	documents   *core.Documents
+	complete    bool // the last look at the manifests found nothing wrong
 	revocations trust.Verified[*fleet.Revocations]
 }
 
@@ -39,17 +44,41 @@ func NewKeeper(from Reader, roots *trust.File) *Keeper {
 func (k *Keeper) Refresh(now time.Time) (d *core.Documents, changed bool, err error) {
 	next := &core.Documents{Fleet: k.documents.Fleet, Manifests: map[string]trust.Verified[*fleet.Manifest]{}}
 	var problems []error
-	v, fresh, err := refresh(k.from.Fleet, k.documents.Fleet, func(s Signed) (trust.Verified[*fleet.Fleet], error) {
-		return trust.VerifyFleet(s.Raw, s.Signature, k.roots, now, trust.AnyAge)
+	v, fresh, err := refresh(k.from.Fleet, k.documents.Fleet, func(s release.Document) (trust.Verified[*fleet.Fleet], error) {
+		return trust.VerifyFleet(s.Raw, s.Sig, k.roots, now, trust.AnyAge)
 	})
 	next.Fleet, changed = v, fresh
 	if err != nil {
 		problems = append(problems, fmt.Errorf("source: the fleet: %w", err))
 	}
+	// A release puts the fleet in place last. While it is the same, and all was well, there is nothing else to find.
+	if fresh || err != nil || !k.complete {
+		more, err := k.manifests(next, now)
+		k.complete, changed = err == nil, changed || more
+		problems = append(problems, err)
+	} else {
+		next.Manifests = k.documents.Manifests
+	}
+	if err := k.refreshRevocations(now); err != nil {
+		problems = append(problems, fmt.Errorf("source: the revocations: %w", err))
+	}
+	if changed {
+		k.documents = next
+	}
+	return k.documents, changed, errors.Join(problems...)
+}
+
+// manifests fills in the manifest of every rollout that has a good one and says whether any is new or gone.
+func (k *Keeper) manifests(next *core.Documents, now time.Time) (changed bool, err error) {
 	ids, err := k.from.Rollouts()
 	if err != nil {
-		problems = append(problems, err)
 		next.Manifests = k.documents.Manifests // what cannot be listed is not gone
+		return false, err
+	}
+	var problems []error
+	if len(ids) > MaxRollouts {
+		problems = append(problems, fmt.Errorf("source: %d rollouts, at most %d are looked at: remove old ones", len(ids), MaxRollouts))
+		ids = ids[:MaxRollouts]
 	}
 	for _, id := range ids {
 		v, fresh, err := k.manifest(id, now)
@@ -61,20 +90,13 @@ func (k *Keeper) Refresh(now time.Time) (d *core.Documents, changed bool, err er
 			changed = changed || fresh
 		}
 	}
-	changed = changed || len(next.Manifests) != len(k.documents.Manifests)
-	if err := k.refreshRevocations(now); err != nil {
-		problems = append(problems, fmt.Errorf("source: the revocations: %w", err))
-	}
-	if changed {
-		k.documents = next
-	}
-	return k.documents, changed, errors.Join(problems...)
+	return changed || len(next.Manifests) != len(k.documents.Manifests), errors.Join(problems...)
 }
 
 func (k *Keeper) manifest(id fleet.RolloutID, now time.Time) (trust.Verified[*fleet.Manifest], bool, error) {
-	read := func() (Signed, error) { return k.from.Manifest(id) }
-	return refresh(read, k.documents.Manifests[id.String()], func(s Signed) (trust.Verified[*fleet.Manifest], error) {
-		v, err := trust.VerifyManifest(s.Raw, s.Signature, k.roots, now, trust.AnyAge)
+	read := func() (release.Document, error) { return k.from.Manifest(id) }
+	return refresh(read, k.documents.Manifests[id.String()], func(s release.Document) (trust.Verified[*fleet.Manifest], error) {
+		v, err := trust.VerifyManifest(s.Raw, s.Sig, k.roots, now, trust.AnyAge)
 		if err != nil {
 			return v, err
 		}
@@ -83,8 +105,8 @@ func (k *Keeper) manifest(id fleet.RolloutID, now time.Time) (trust.Verified[*fl
 }
 
 func (k *Keeper) refreshRevocations(now time.Time) error {
-	v, _, err := refresh(k.from.Revocations, k.revocations, func(s Signed) (trust.Verified[*fleet.Revocations], error) {
-		return trust.VerifyRevocations(s.Raw, s.Signature, k.roots, now, trust.AnyAge)
+	v, _, err := refresh(k.from.Revocations, k.revocations, func(s release.Document) (trust.Verified[*fleet.Revocations], error) {
+		return trust.VerifyRevocations(s.Raw, s.Sig, k.roots, now, trust.AnyAge)
 	})
 	if errors.Is(err, ErrNotFound) {
 		return nil // a fleet that never revoked anything
@@ -98,12 +120,12 @@ func (k *Keeper) Revocations() trust.Verified[*fleet.Revocations] { return k.rev
 
 // refresh gives what the source has now if it is good and newer, else the last good. Going back to an older signature
 // is refused: it would take an old document, validly signed, in place of a newer one.
-func refresh[T any](read func() (Signed, error), last trust.Verified[T], verify func(Signed) (trust.Verified[T], error)) (trust.Verified[T], bool, error) {
+func refresh[T any](read func() (release.Document, error), last trust.Verified[T], verify func(release.Document) (trust.Verified[T], error)) (trust.Verified[T], bool, error) {
 	s, err := read()
 	if err != nil {
 		return last, false, err
 	}
-	if !last.IsZero() && bytes.Equal(s.Raw, last.Raw()) && bytes.Equal(s.Signature, last.Signature()) {
+	if !last.IsZero() && bytes.Equal(s.Raw, last.Raw()) && bytes.Equal(s.Sig, last.Signature()) {
 		return last, false, nil
 	}
 	v, err := verify(s)
@@ -126,7 +148,7 @@ func (k *Keeper) Ticket(rolloutID, hostname string, now time.Time) (trust.Verifi
 	if err != nil {
 		return trust.Verified[*fleet.Ticket]{}, err
 	}
-	v, err := trust.VerifyTicket(s.Raw, s.Signature, k.roots, now, trust.AnyAge)
+	v, err := trust.VerifyTicket(s.Raw, s.Sig, k.roots, now, trust.AnyAge)
 	if err != nil {
 		return v, fmt.Errorf("source: ticket of %s in %s: %w", hostname, rolloutID, err)
 	}
