@@ -169,22 +169,6 @@ func (o *Object) OptTime(key string) time.Time {
 	return o.Time(key)
 }
 
-// ParseTime reads an RFC 3339 time that carries an offset and gives it in UTC. The year must be from 1 to 9999, so
-// that what is read can be written again, and the first instant of year 1 is refused because it means "no time" in
-// Go. Digits beyond nanoseconds are dropped.
-func ParseTime(s string) (time.Time, error) {
-	var t time.Time
-	// UnmarshalText, unlike time.Parse, holds to RFC 3339: no comma, no one-digit hour, no offset of 24 hours.
-	if err := t.UnmarshalText([]byte(s)); err != nil {
-		return time.Time{}, fmt.Errorf("strictjson: %w", err)
-	}
-	t = t.UTC()
-	if t.Year() < 1 || t.Year() > 9999 || t.IsZero() {
-		return time.Time{}, fmt.Errorf("strictjson: year of %q out of range", clip(s))
-	}
-	return t, nil
-}
-
 // Enum reads a required string that must be one of allowed.
 func (o *Object) Enum(key string, allowed ...string) string {
 	s := o.String(key)
