@@ -20,7 +20,9 @@ import (
 
 	"nixfleet/clock"
 	"nixfleet/controlplane"
+	"nixfleet/controlplane/core"
 	"nixfleet/controlplane/ledger"
+	"nixfleet/controlplane/store"
 	"nixfleet/host"
 	"nixfleet/keydir"
 	"nixfleet/release"
@@ -82,6 +84,7 @@ func newSite(t *testing.T, names ...string) *site {
 	t.Cleanup(func() {
 		if s.stop != nil {
 			must(t, s.shutdown())
+			s.rebuilt()
 		}
 		if t.Failed() {
 			t.Log(s.log.String())
@@ -333,4 +336,18 @@ func (s *site) rows(host string) []string {
 		out = append(out, strings.Join(append([]string{row.Kind}, row.Flags.Names()...), " "))
 	}
 	return out
+}
+
+// rebuilt fails unless the stored views are what the log says.
+func (s *site) rebuilt() {
+	s.t.Helper()
+	db, err := store.ReadSQLite(context.Background(), s.database())
+	must(s.t, err)
+	image, err := db.Load(context.Background())
+	must(s.t, err)
+	differences, err := core.Rebuild(image, func(visit func(*ledger.Row) error) error { return db.Rows(context.Background(), 0, visit) })
+	must(s.t, errors.Join(err, db.Close()))
+	for _, d := range differences {
+		s.t.Error(d)
+	}
 }

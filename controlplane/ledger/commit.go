@@ -121,6 +121,7 @@ type Image struct {
 	Quarantines []QuarantineView
 	Dispatches  []DispatchView
 	Holds       []HoldView
+	Failures    []ProbeFailureView
 	Parked      []Row // events of rollouts not known yet, in order of their rows
 	Policies    []Policy
 	Hosts       []HostStatus

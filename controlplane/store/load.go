@@ -22,6 +22,7 @@ func (s *SQLite) Load(ctx context.Context) (*ledger.Image, error) {
 	r.records(image)
 	r.rollouts(image)
 	r.decisions(image)
+	r.failures(image)
 	r.references(image)
 	if r.err != nil {
 		err = fmt.Errorf("store: load: %w", r.err)
@@ -139,6 +140,19 @@ func (r *reading) decisions(image *ledger.Image) {
 	r.each(`SELECT `+logColumns+` FROM event_log JOIN parked ON event_log.seq = parked.cause ORDER BY event_log.seq`, func(rows *sql.Rows) error {
 		row, err := scanRow(rows)
 		image.Parked = append(image.Parked, row)
+		return err
+	})
+}
+
+func (r *reading) failures(image *ledger.Image) {
+	r.each(`SELECT host, rollout_id, probe, cause, at, mode, reason FROM probe_failures ORDER BY host, rollout_id, probe`, func(rows *sql.Rows) error {
+		var v ledger.ProbeFailureView
+		var at string
+		if err := rows.Scan(&v.Host, &v.RolloutID, &v.Probe, &v.Cause, &at, &v.Mode, &v.Reason); err != nil {
+			return err
+		}
+		err := setTime(&v.At, at)
+		image.Failures = append(image.Failures, v)
 		return err
 	})
 }
