@@ -50,11 +50,10 @@ func BenchmarkStep(b *testing.B) {
 			for b.Loop() {
 				r := pending()
 				for _, e := range events {
-					next, _, err := host.Step(r, e, t0, policy)
-					if err != nil {
+					var err error
+					if r, _, err = host.Step(r, e, t0, policy); err != nil {
 						b.Fatal(err)
 					}
-					r = next
 				}
 			}
 			runtime.ReadMemStats(&after)

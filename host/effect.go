@@ -74,8 +74,15 @@ func (EmitLog) isEffect()                {}
 
 // AllEffects holds one value of every effect type; a test compares it with the types that carry the marker.
 var AllEffects = []Effect{
-	LocalFireSwitch{}, LocalFireRollbackTo{}, LocalResetProbeCache{}, LocalEmitEvent{}, RemoteAppendEventLog{}, RemoteInsertQuarantine{},
-	RecordTransition{}, EmitMetric{}, EmitLog{},
+	LocalFireSwitch{},
+	LocalFireRollbackTo{},
+	LocalResetProbeCache{},
+	LocalEmitEvent{},
+	RemoteAppendEventLog{},
+	RemoteInsertQuarantine{},
+	RecordTransition{},
+	EmitMetric{},
+	EmitLog{},
 }
 
 // MaxEffects is how many effects one event has at most: an emission, a transition, and one thing to do. The bound

@@ -155,7 +155,17 @@ func (ConvergedReached) isEvent()        {}
 // AllEvents holds one value of every event type, in the order of the design's table. A test compares it with the
 // types that carry the marker; it drives codec round trips, fuzz seeds and the every-event-in-every-state test.
 var AllEvents = []Event{
-	Activate{}, ActivationStarted{}, ActivationCompleted{}, ActivationDeferred{}, ActivationFailed{},
-	ProbeTopologyDeclared{}, ProbeObservedFirst{}, ProbeResult{}, ProbeFailureFirst{}, SustainedFailureCrossed{},
-	RollbackCompleted{}, RollbackFailed{}, ConvergedReached{},
+	Activate{},
+	ActivationStarted{},
+	ActivationCompleted{},
+	ActivationDeferred{},
+	ActivationFailed{},
+	ProbeTopologyDeclared{},
+	ProbeObservedFirst{},
+	ProbeResult{},
+	ProbeFailureFirst{},
+	SustainedFailureCrossed{},
+	RollbackCompleted{},
+	RollbackFailed{},
+	ConvergedReached{},
 }
