@@ -9,7 +9,7 @@ import (
 	"nixfleet/host"
 )
 
-// Seven events reach every state from every other it can come from; ten take minutes.
+// Seven events reach every state by every way and take a second or two; nine take a quarter of a minute.
 var depthFlag = flag.Int("depth", 7, "how many events deep the exploration goes")
 
 // The small alphabet of the exploration: two probes, two times around the end of the soak, three closures.
