@@ -42,6 +42,7 @@ type site struct {
 	log      syncBuffer
 	deps     controlplane.Deps
 	planner  rollout.Settings
+	bubble   bool // the network is a pipe, and waits are free
 }
 
 // machine is one host's key and certificate, and an agent without opinions.
@@ -163,12 +164,16 @@ func (s *site) publish(version string, canaries ...string) string {
 }
 
 func (s *site) config() controlplane.Config {
-	return controlplane.Config{
+	c := controlplane.Config{
 		Listen: "127.0.0.1:0", Database: s.database(), DocumentsDir: s.published(), TrustFile: filepath.Join(s.keys(), keydir.TrustFile),
 		ServerCert: filepath.Join(s.keys(), "server.pem"), ServerKey: filepath.Join(s.keys(), "server.key"),
 		AgentCACert: filepath.Join(s.keys(), keydir.AgentsCA+".pem"), OperatorCACert: filepath.Join(s.keys(), keydir.OperatorsCA+".pem"),
 		Planner: s.planner, DocumentsPoll: 20 * time.Millisecond, PlanInterval: 10 * time.Millisecond,
 	}
+	if s.bubble {
+		c.DocumentsPoll, c.PlanInterval = controlplane.DefaultDocumentsPoll, controlplane.DefaultPlanInterval
+	}
+	return c
 }
 
 // start runs a control plane on what is there; shutdown ends it.
@@ -177,7 +182,7 @@ func (s *site) start() {
 	if s.deps.Clock == nil {
 		s.deps.Clock = clock.Process("test")
 	}
-	s.deps.Logger = slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s.deps.Logger = quietLogger(s)
 	deps := s.deps
 	cp, err := controlplane.New(s.t.Context(), s.config(), deps)
 	must(s.t, err)
@@ -186,6 +191,11 @@ func (s *site) start() {
 	go func() { done <- cp.Run(ctx) }()
 	s.cp = cp
 	s.stop = func() error { cancel(); return <-done }
+}
+
+// quietLogger logs where a failed test shows it.
+func quietLogger(s *site) *slog.Logger {
+	return slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func (s *site) shutdown() error {
@@ -198,6 +208,9 @@ func (s *site) shutdown() error {
 }
 
 func (s *site) url(path string) string {
+	if s.bubble {
+		return "https://localhost" + path
+	}
 	return fmt.Sprintf("https://127.0.0.1:%d%s", s.cp.Addr().(*net.TCPAddr).Port, path)
 }
 
@@ -350,4 +363,10 @@ func (s *site) rebuilt() {
 	for _, d := range differences {
 		s.t.Error(d)
 	}
+}
+
+// wait lets the clock run; in a bubble that takes no time.
+func (s *site) wait(d time.Duration) {
+	s.t.Helper()
+	must(s.t, clock.Sleep(s.t.Context(), s.deps.Clock, d))
 }
