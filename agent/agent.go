@@ -54,6 +54,7 @@ type Agent struct {
 	journal *journal.Journal
 	core    *core.Core // the reducer's
 	view    atomic.Pointer[core.View]
+	tail    atomic.Pointer[journal.Pos] // the last frame that the view, or one before it, is made of
 	inputs  chan request
 	nudge   nudges
 	status  *status
@@ -195,7 +196,9 @@ func (a *Agent) open() error {
 		}
 		damaged = true
 	}
+	last := opened.SnapshotPos
 	err = j.Scan(opened.SnapshotPos, func(f journal.Frame) error {
+		last = f.Pos
 		if f.Kind != journal.Commit {
 			return nil
 		}
@@ -215,6 +218,7 @@ func (a *Agent) open() error {
 		a.log.Warn("this program would have decided otherwise; the journal holds", "steps", differs)
 	}
 	a.view.Store(a.core.View())
+	a.tail.Store(&last)
 	a.taken = a.core.View().Intent
 	if opened.Snapshot == nil || damaged {
 		a.rotate() // the epoch must outlive this process

@@ -89,8 +89,10 @@ func (q *outbound) most(f wire.Features) int {
 }
 
 // owed reads the journal from the cursor on: the log is the queue, so a backlog of any length is never in memory. It
-// gives at most n events, and the place before which nothing is owed.
+// gives at most n events, and the place before which nothing is owed. A frame is in the log a moment before the View
+// knows its rollouts; what lies behind the tail is left for the next turn, or it would pass for settled.
 func (a *Agent) owed(n int) ([]pending, core.Place, error) {
+	tail := *a.tail.Load() // before the View, which then knows all of it
 	v := a.view.Load()
 	var out []pending
 	size, cursor, found := 0, v.Cursor, false
@@ -100,6 +102,9 @@ func (a *Agent) owed(n int) ([]pending, core.Place, error) {
 	}
 	rollbackFailed := a.client.Features().Has(wire.FeatureRollbackFailed)
 	err := a.journal.Scan(journal.Pos(v.Cursor), func(f journal.Frame) error {
+		if tail.Less(f.Pos) {
+			return errEnough
+		}
 		if f.Kind != journal.Commit {
 			return nil
 		}

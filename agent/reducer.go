@@ -9,6 +9,7 @@ import (
 	"nixfleet/agent/core"
 	"nixfleet/clock"
 	"nixfleet/host"
+	"nixfleet/journal"
 )
 
 // request is an input on its way to the reducer. reply, where there is one, has room for the answer, so the reducer
@@ -57,11 +58,12 @@ func (a *Agent) reduce(ctx context.Context) {
 			inputs[i] = r.in
 		}
 		commit := a.core.Handle(inputs, a.deps.Clock.Now())
-		if !a.persist(ctx, commit) {
+		at, durable := a.persist(ctx, commit)
+		if !durable {
 			return
 		}
 		a.core.Applied(commit)
-		a.publish(commit)
+		a.publish(commit, at)
 		for i, r := range batch {
 			if r.reply != nil {
 				r.reply <- commit.Results[i]
@@ -97,21 +99,21 @@ func (a *Agent) collect(ctx context.Context) []request {
 }
 
 // persist makes the frame durable, trying the same bytes again until that succeeds. false: ctx ended before it did,
-// and nothing of the commit holds.
-func (a *Agent) persist(ctx context.Context, commit *core.Commit) bool {
+// and nothing of the commit holds. at is where the frame is, nil if there is none.
+func (a *Agent) persist(ctx context.Context, commit *core.Commit) (at *journal.Pos, ok bool) {
 	if commit.Frame == nil {
-		return true
+		return nil, true
 	}
 	for delay := commitRetryMin; ; delay = min(delay*2, commitRetryMax) {
-		_, err := a.journal.Append(commit.Frame)
+		pos, err := a.journal.Append(commit.Frame)
 		if err == nil {
 			a.status.clear("journal")
-			return true
+			return &pos, true
 		}
 		a.metrics.add("commit_failures", 1)
 		a.status.set("journal", "a commit failed: "+err.Error())
 		if clock.Sleep(ctx, a.deps.Clock, jittered(delay)) != nil {
-			return false
+			return nil, false
 		}
 	}
 }
@@ -136,8 +138,11 @@ func (a *Agent) rotate() {
 }
 
 // publish shows the new View and carries out the effects, in order.
-func (a *Agent) publish(commit *core.Commit) {
+func (a *Agent) publish(commit *core.Commit, at *journal.Pos) {
 	a.view.Store(a.core.View())
+	if at != nil { // behind the view: who reads both, the tail first, knows everything up to it
+		a.tail.Store(at)
+	}
 	for _, e := range commit.Effects {
 		a.apply(e)
 	}
