@@ -34,7 +34,7 @@ import (
 
 // site is everything a control plane needs, on disk, and the machines that talk to it.
 type site struct {
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	machines map[string]*machine
 	cp       *controlplane.ControlPlane
@@ -74,7 +74,7 @@ func (b *syncBuffer) String() string {
 }
 
 // newSite makes keys and machines; nothing is published and nothing runs yet. Warm-up is over at once.
-func newSite(t *testing.T, names ...string) *site {
+func newSite(t testing.TB, names ...string) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), machines: map[string]*machine{}, planner: rollout.DefaultSettings()}
 	s.planner.EmptyStoreWarmUp = time.Nanosecond

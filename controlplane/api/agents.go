@@ -11,11 +11,11 @@ import (
 )
 
 func (s *Server) agentRoutes() {
-	s.mux.HandleFunc("GET "+wire.PathDispatch, s.only(agent, s.dispatch))
-	s.mux.HandleFunc("POST "+wire.PathEvents, s.only(agent, s.event))
-	s.mux.HandleFunc("POST "+wire.PathBatch, s.only(agent, s.batch))
-	s.mux.HandleFunc("POST "+wire.PathBeat, s.only(agent, s.heartbeat))
-	s.mux.HandleFunc("POST "+wire.PathRecord, s.only(agent, s.record))
+	s.mux.HandleFunc("GET "+wire.PathDispatch, s.only(asAgent, s.dispatch))
+	s.mux.HandleFunc("POST "+wire.PathEvents, s.only(asAgent, s.event))
+	s.mux.HandleFunc("POST "+wire.PathBatch, s.only(asAgent, s.batch))
+	s.mux.HandleFunc("POST "+wire.PathBeat, s.only(asAgent, s.heartbeat))
+	s.mux.HandleFunc("POST "+wire.PathRecord, s.only(asAgent, s.record))
 }
 
 // keysKnown holds reports back until a fleet was verified: without it nobody can say which host must sign.

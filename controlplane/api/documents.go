@@ -10,12 +10,12 @@ import (
 )
 
 func (s *Server) documentRoutes() {
-	s.mux.HandleFunc("GET "+wire.PathFleet, s.only(agent, s.document(fleetDocument, false)))
-	s.mux.HandleFunc("GET "+wire.PathFleet+wire.PathSig, s.only(agent, s.document(fleetDocument, true)))
-	s.mux.HandleFunc("GET "+wire.PathRollouts+"{rollout}", s.only(agent, s.document(manifestDocument, false)))
-	s.mux.HandleFunc("GET "+wire.PathRollouts+"{rollout}"+wire.PathSig, s.only(agent, s.document(manifestDocument, true)))
-	s.mux.HandleFunc("GET "+wire.PathTickets+"{rollout}", s.only(agent, s.ticket(false)))
-	s.mux.HandleFunc("GET "+wire.PathTickets+"{rollout}"+wire.PathSig, s.only(agent, s.ticket(true)))
+	s.mux.HandleFunc("GET "+wire.PathFleet, s.only(asAgent, s.document(fleetDocument, false)))
+	s.mux.HandleFunc("GET "+wire.PathFleet+wire.PathSig, s.only(asAgent, s.document(fleetDocument, true)))
+	s.mux.HandleFunc("GET "+wire.PathRollouts+"{rollout}", s.only(asAgent, s.document(manifestDocument, false)))
+	s.mux.HandleFunc("GET "+wire.PathRollouts+"{rollout}"+wire.PathSig, s.only(asAgent, s.document(manifestDocument, true)))
+	s.mux.HandleFunc("GET "+wire.PathTickets+"{rollout}", s.only(asAgent, s.ticket(false)))
+	s.mux.HandleFunc("GET "+wire.PathTickets+"{rollout}"+wire.PathSig, s.only(asAgent, s.ticket(true)))
 }
 
 // signed is a verified document as it is served. tag names its content and its signature: signing again gives a new

@@ -9,6 +9,7 @@ import (
 	"nixfleet/controlplane/core"
 	"nixfleet/controlplane/ledger"
 	"nixfleet/fleet"
+	"nixfleet/operator"
 	"nixfleet/strictjson"
 	"nixfleet/wire"
 )
@@ -28,7 +29,7 @@ func (s *Server) operatorRoutes() {
 		"GET " + operatorPath + "/quarantines":               s.quarantines,
 		"POST " + operatorPath + "/quarantines/clear":        s.clearQuarantine,
 	} {
-		s.mux.HandleFunc(pattern, s.only(operator, handler))
+		s.mux.HandleFunc(pattern, s.only(asOperator, handler))
 	}
 }
 
@@ -55,7 +56,7 @@ func (s *Server) hosts(w http.ResponseWriter, r *http.Request, _ caller) *proble
 	if p != nil {
 		return p
 	}
-	out := hostsJSON{Hosts: make([]hostJSON, len(a.Hosts)), Next: a.Next}
+	out := operator.Hosts{Hosts: make([]operator.Host, len(a.Hosts)), Next: a.Next}
 	for i := range a.Hosts {
 		out.Hosts[i] = hostOf(&a.Hosts[i])
 	}
@@ -67,7 +68,7 @@ func (s *Server) rollouts(w http.ResponseWriter, r *http.Request, _ caller) *pro
 	if p != nil {
 		return p
 	}
-	return s.sendValue(w, map[string]any{"rollouts": rolloutsOf(a.Rollouts)})
+	return s.sendValue(w, operator.Rollouts{Rollouts: rolloutsOf(a.Rollouts)})
 }
 
 func (s *Server) rollout(w http.ResponseWriter, r *http.Request, _ caller) *problem {
@@ -99,7 +100,7 @@ func (s *Server) quarantines(w http.ResponseWriter, r *http.Request, _ caller) *
 	if p != nil {
 		return p
 	}
-	return s.sendValue(w, map[string]any{"quarantines": quarantinesOf(a.Quarantines)})
+	return s.sendValue(w, operator.Quarantines{Quarantines: quarantinesOf(a.Quarantines)})
 }
 
 // maxTrace is how many rows one answer has; ?after= goes on behind the last.

@@ -23,8 +23,8 @@ type role uint8
 
 const (
 	nobody role = iota
-	agent
-	operator
+	asAgent
+	asOperator
 )
 
 // errNoRole refuses a certificate that neither root verifies, in the handshake.
@@ -58,9 +58,9 @@ func (r Roots) roleOf(leaf *x509.Certificate, now time.Time) role {
 	case isAgent && isOperator: // roots in common: nobody can say which it is
 		return nobody
 	case isAgent:
-		return agent
+		return asAgent
 	case isOperator:
-		return operator
+		return asOperator
 	}
 	return nobody
 }
@@ -99,7 +99,7 @@ func (s *Server) identify(r *http.Request) (caller, *problem) {
 		return caller{}, refuse(http.StatusUnauthorized, "the client certificate has expired")
 	}
 	name := leaf.Subject.CommonName
-	if got == agent {
+	if got == asAgent {
 		if revoked := s.config.Revocations(); revoked != nil && revoked.Revoked(name, leaf.NotBefore) {
 			return caller{}, refuse(http.StatusForbidden, "the client certificate was revoked")
 		}
@@ -126,7 +126,7 @@ func (s *Server) only(want role, next func(w http.ResponseWriter, r *http.Reques
 		if p == nil && who.role != want {
 			p = refuse(http.StatusForbidden, "a certificate of another role is needed")
 		}
-		if got := r.Header.Get(wire.HeaderProtocol); p == nil && want == agent && got != wire.ProtocolVersion {
+		if got := r.Header.Get(wire.HeaderProtocol); p == nil && want == asAgent && got != wire.ProtocolVersion {
 			p = refuse(http.StatusUpgradeRequired, fmt.Sprintf("protocol %q, this control plane speaks %s", got, wire.ProtocolVersion))
 		}
 		if p == nil {

@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"nixfleet/controlplane/ledger"
 	"nixfleet/host"
@@ -172,6 +173,9 @@ func (t *tx) applyRollout(row *ledger.Row, e rollout.Event) error {
 			}
 		}
 	}
+	if next.State == rollout.Pruned {
+		t.forget(row.RolloutID)
+	}
 	t.rollouts[row.RolloutID], t.causes[row.RolloutID] = &next, row.Seq
 	body, err := encodeRollout(&next)
 	if err != nil {
@@ -181,6 +185,25 @@ func (t *tx) applyRollout(row *ledger.Row, e rollout.Event) error {
 		ID: next.ID, Channel: next.Channel, State: next.State.String(), Wave: next.Wave, OpenedAt: next.OpenedAt, Cause: row.Seq, Body: body,
 	})
 	return nil
+}
+
+// forget drops every mirror of a rollout that is pruned. Its rows stay in the log.
+func (t *tx) forget(rolloutID string) {
+	names := sortedHosts(t.core.hosts)
+	for name := range t.hosts {
+		if t.core.hosts[name] == nil {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		if _, has := t.look(name).find(rolloutID); !has {
+			continue
+		}
+		h := t.host(name)
+		i, _ := h.find(rolloutID)
+		h.mirrors = slices.Delete(h.mirrors, i, i+1)
+		t.touch(name, rolloutID)
+	}
 }
 
 // applyEvent changes the mirror as an event's row says: its flags tell what became of it, and an event that was

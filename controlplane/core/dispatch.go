@@ -27,6 +27,7 @@ func (t *tx) poll(in Poll) (Answer, error) {
 	}
 	if d.written {
 		message := d.message
+		t.tellWritten(h.name, message.RolloutID)
 		return PollAnswer{Dispatch: &message}, nil
 	}
 	message, ok := t.complete(h, d)
@@ -36,9 +37,15 @@ func (t *tx) poll(in Poll) (Answer, error) {
 	if err := t.fact(h.name, message.RolloutID, DispatchWritten{Dispatch: message}); err != nil {
 		return nil, err
 	}
-	channel := t.host(h.name).mirror(message.RolloutID).record.Channel
-	t.core.planner.SetDispatch(h.name, message.RolloutID, channel, rollout.Dispatch{State: rollout.DispatchWritten, At: t.now})
+	t.tellWritten(h.name, message.RolloutID)
 	return PollAnswer{Dispatch: &message}, nil
+}
+
+// tellWritten has the planner know that the host may know of its dispatch from now on.
+func (t *tx) tellWritten(hostname, rolloutID string) {
+	if m := t.look(hostname).mirror(rolloutID); m != nil && m.record != nil {
+		t.core.planner.SetDispatch(hostname, rolloutID, m.record.Channel, rollout.Dispatch{State: rollout.DispatchWritten, At: t.now})
+	}
 }
 
 // complete adds to a dispatch what only the ticket says. Without a fresh ticket that agrees nothing is delivered.

@@ -64,10 +64,11 @@ func (t *tx) event(hostname string, rec *Received) (wire.BatchResult, error) {
 	if m != nil {
 		highest = m.highest
 	}
-	if e.Seq <= highest {
+	_, stored := t.storedHash(ledger.EventKey{Host: hostname, RolloutID: e.RolloutID, Seq: e.Seq})
+	if stored || e.Seq <= highest {
 		return t.again(r, hostname, rec, highest)
 	}
-	gap := missing(e, highest)
+	gap := t.missing(hostname, e, highest)
 	if gap && !original(h, e) {
 		r.Status, r.Error, r.ReplayFrom, r.HasReplayFrom = http.StatusConflict, wire.ErrorGap, highest, true
 		return r, nil
@@ -79,12 +80,21 @@ func (t *tx) event(hostname string, rec *Received) (wire.BatchResult, error) {
 }
 
 // missing says whether an event before this one was neither stored nor said to be gone.
-func missing(e *wire.Envelope, highest uint64) bool {
-	after := e.Seq - 1
-	if e.HasAfter {
-		after = e.After
+func (t *tx) missing(hostname string, e *wire.Envelope, highest uint64) bool {
+	after := afterOf(e)
+	if after <= highest {
+		return false
 	}
-	return after > highest
+	_, stored := t.storedHash(ledger.EventKey{Host: hostname, RolloutID: e.RolloutID, Seq: after})
+	return !stored
+}
+
+// afterOf is the seq of the event that must be stored before this one.
+func afterOf(e *wire.Envelope) uint64 {
+	if e.HasAfter {
+		return e.After
+	}
+	return e.Seq - min(e.Seq, 1)
 }
 
 // original says whether the host runs an agent that knows nothing of replays.
@@ -100,7 +110,7 @@ func (t *tx) again(r wire.BatchResult, hostname string, rec *Received, highest u
 	case ok && stored == rec.EventHash:
 		return r, nil
 	case ok:
-		r.Status, r.Error, r.ReplayFrom, r.HasReplayFrom = http.StatusConflict, wire.ErrorFork, highest, true
+		r.Status, r.Error, r.ReplayFrom, r.HasReplayFrom = http.StatusConflict, wire.ErrorFork, max(highest, e.Seq), true
 		return r, nil
 	}
 	return r, t.write(hostname, rec, ledger.Late)

@@ -68,8 +68,12 @@ func (c *Core) recallEvents(in *Events, w *Wanted, ticket func(rolloutID, hostna
 		if h != nil {
 			m = h.mirror(e.RolloutID)
 		}
-		if m != nil && e.Seq <= m.highest {
+		// Of a rollout that is unknown, or forgotten, only the log knows what is stored.
+		if m == nil || m.record == nil || e.Seq <= m.highest {
 			w.Hashes = append(w.Hashes, ledger.EventKey{Host: in.Host, RolloutID: e.RolloutID, Seq: e.Seq})
+			if after := afterOf(e); m == nil && after > 0 {
+				w.Hashes = append(w.Hashes, ledger.EventKey{Host: in.Host, RolloutID: e.RolloutID, Seq: after})
+			}
 		}
 		if _, err := fleet.ParseRolloutID(e.RolloutID); err == nil && !c.policyKnown(in.Host, e.RolloutID) {
 			ticket(e.RolloutID, in.Host)

@@ -26,10 +26,24 @@ func New(image *ledger.Image, s rollout.Settings, startedAt time.Time) (*Core, e
 			return nil, err
 		}
 	}
+	c.keepUsedPolicies()
 	for _, name := range sortedHosts(c.hosts) {
 		c.planner.SetHost(name, c.hosts[name].status())
 	}
 	return c, nil
+}
+
+// keepUsedPolicies forgets policies of rollouts that were pruned: the log needs them, events to come do not.
+func (c *Core) keepUsedPolicies() {
+	used := make(map[string]*host.Policy, len(c.policies))
+	for _, h := range c.hosts {
+		for i := range h.mirrors {
+			if r := h.mirrors[i].record; r != nil && c.policies[r.PolicyHash] != nil {
+				used[r.PolicyHash] = c.policies[r.PolicyHash]
+			}
+		}
+	}
+	c.policies = used
 }
 
 func sortedHosts(hosts map[string]*hostState) []string {
@@ -163,3 +177,16 @@ func (c *Core) Queued() []string {
 
 // Head returns the end of the log as of the last commit applied.
 func (c *Core) Head() ledger.Head { return c.head }
+
+// Mirror returns the record of a host in a rollout as of the last commit applied, nil if there is none. It must not be
+// changed.
+func (c *Core) Mirror(hostname, rolloutID string) *host.Record {
+	h := c.hosts[hostname]
+	if h == nil {
+		return nil
+	}
+	if m := h.mirror(rolloutID); m != nil {
+		return m.record
+	}
+	return nil
+}

@@ -99,6 +99,8 @@ func (v views) take(t *tx) {
 	for key := range t.records {
 		if m := t.hosts[key.host].mirror(key.rollout); m != nil {
 			v.record(m.view(key.host))
+		} else {
+			v.set(true, nil, "record", key.host, key.rollout)
 		}
 	}
 	clear(t.records)

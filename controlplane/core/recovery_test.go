@@ -315,3 +315,22 @@ func TestADispatchThatWasNeverDeliveredIsWithdrawnFromASilentHost(t *testing.T) 
 	w.tell("a", id, healthy(d, w.now))
 	w.check()
 }
+
+func TestAPrunedRolloutIsForgottenAndItsEventsAreStillKnownFromTheLog(t *testing.T) {
+	w, id, d := ready(t)
+	events := healthy(d, w.now)
+	w.tell("a", id, events)
+	w.now = w.now.Add(time.Minute)
+	w.publish("v2", true, "a", "b")
+	w.documents()
+	w.dispatched("a")
+	w.beat("b", nil)
+	w.now = w.now.Add(31 * 24 * time.Hour)
+	w.handle(core.Tick{})
+	if got := w.rollout(id); got != rollout.Unopened {
+		t.Fatalf("%s is %s", id, got)
+	}
+	w.tell("a", id, events) // a replay: duplicates, all of them
+	wants(t, w.send("a", id, 2, host.ActivationStarted{StartedAt: w.now, SwitchMethod: "other"}), "409 fork 2")
+	w.check()
+}

@@ -25,6 +25,8 @@ func (t *tx) writeViews() {
 	for _, key := range keys {
 		if m := t.hosts[key.host].mirror(key.rollout); m != nil {
 			t.out.Ledger.Records = append(t.out.Ledger.Records, m.view(key.host))
+		} else {
+			t.out.Ledger.Records = append(t.out.Ledger.Records, ledger.RecordView{Host: key.host, RolloutID: key.rollout, Gone: true})
 		}
 	}
 }

@@ -40,6 +40,7 @@ type RecordView struct {
 	Record          []byte // JSON of the record, nil while the rollout is unknown
 	Want            string // why the agent's own record is asked for, "" if it is not
 	Cleared         bool   // an operator took it out of the rollout's promotion
+	Gone            bool   // the rollout was pruned: deletes it
 }
 
 // RolloutView is one rollout.

@@ -12,8 +12,8 @@ import (
 
 // statements are prepared once on the writing connection: parsing SQL costs more than running it.
 type statements struct {
-	head, row, record, rollout, quarantine, dispatch, dispatchGone, hold, holdGone, failure, parked, parkedGone, policy, ticket, host, meta *sql.Stmt
-	all                                                                                                                                     []*sql.Stmt
+	head, row, record, recordGone, rollout, quarantine, dispatch, dispatchGone, hold, holdGone, failure, parked, parkedGone, policy, ticket, host, meta *sql.Stmt
+	all                                                                                                                                                 []*sql.Stmt
 }
 
 func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
@@ -24,6 +24,7 @@ func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
 		{&s.head, `SELECT seq, hash FROM event_log ORDER BY seq DESC LIMIT 1`},
 		{&s.row, `INSERT INTO event_log (seq, at, kind, host, rollout_id, event_seq, event_hash, policy_hash, flags, payload, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.record, `INSERT OR REPLACE INTO host_rollouts (host, rollout_id, cause, highest, state, record, want, cleared) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.recordGone, `DELETE FROM host_rollouts WHERE host = ? AND rollout_id = ?`},
 		{&s.rollout, `INSERT OR REPLACE INTO rollouts (rollout_id, channel, state, wave, opened_at, cause, body) VALUES (?, ?, ?, ?, ?, ?, ?)`},
 		{&s.quarantine, `INSERT OR REPLACE INTO quarantines (channel, closure, cause, at, host, rollout_id, cleared_at, cleared_by, cleared_cause) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.dispatch, `INSERT OR REPLACE INTO dispatches (host, rollout_id, cause, written, body) VALUES (?, ?, ?, ?, ?)`},
@@ -133,6 +134,10 @@ func (w *write) checkHead(first *ledger.Row) {
 
 func (w *write) views(c *ledger.Commit) {
 	for _, v := range c.Records {
+		if v.Gone {
+			w.exec(w.s.recordGone, v.Host, v.RolloutID)
+			continue
+		}
 		w.exec(w.s.record, v.Host, v.RolloutID, int64(v.Cause), int64(v.Highest), v.State, v.Record, v.Want, v.Cleared)
 	}
 	for _, v := range c.Rollouts {
