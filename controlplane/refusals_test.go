@@ -14,7 +14,10 @@ import (
 
 	"nixfleet/controlplane/ledger"
 	"nixfleet/controlplane/store"
+	"nixfleet/fleet"
 	"nixfleet/host"
+	"nixfleet/keydir"
+	"nixfleet/release"
 	"nixfleet/trust"
 	"nixfleet/trust/pki"
 	"nixfleet/wire"
@@ -268,6 +271,26 @@ func TestNothingIsServedBeforeAFleetIsVerified(t *testing.T) {
 		}
 	}
 	a.beat(nil)
+}
+
+func TestARevokedCertificateIsRefusedFromTheNextRequestOn(t *testing.T) {
+	s, _, _ := running(t, "a", "b")
+	signer, err := keydir.LoadReleaseKey(s.keys())
+	must(t, err)
+	must(t, release.WriteRevocations(release.Request{Dir: s.published(), At: time.Now(), Signer: signer},
+		[]fleet.Revocation{{Hostname: "a", NotBefore: time.Now().Add(time.Minute), Reason: "stolen"}}))
+	for { // the documents are looked at every 20 ms
+		status, _, _ := s.call(s.machines["a"].client, "GET", wire.PathFleet, nil)
+		if status == http.StatusForbidden {
+			break
+		}
+		if status != http.StatusOK {
+			t.Fatalf("%d", status)
+		}
+	}
+	if status, body, _ := s.call(s.machines["b"].client, "GET", wire.PathFleet, nil); status != http.StatusOK {
+		t.Errorf("b: %d %s", status, body)
+	}
 }
 
 func TestASecondPollEndsTheFirst(t *testing.T) {

@@ -87,8 +87,7 @@ func TestARestartedControlPlaneGoesOnWhereItWas(t *testing.T) {
 	s.start()
 	a, b := s.machines["a"], s.machines["b"]
 	a.beat(nil)
-	d, ok := a.poll("wait=0")
-	if ok {
+	if _, ok := a.poll("wait=0"); ok {
 		t.Fatal("a host that is silent for three nanoseconds was dispatched")
 	}
 	must(t, s.shutdown())
@@ -96,7 +95,8 @@ func TestARestartedControlPlaneGoesOnWhereItWas(t *testing.T) {
 	s.start()
 	a.beat(nil)
 	b.beat(nil)
-	if d, ok = a.poll("wait=20"); !ok {
+	d, ok := a.poll("wait=20")
+	if !ok {
 		t.Fatal("no dispatch after the restart")
 	}
 	must(t, s.shutdown())

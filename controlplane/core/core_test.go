@@ -221,15 +221,19 @@ func ack(d *wire.Dispatch, prior string, at time.Time) host.Activate {
 // healthy is the whole story of a host that converges; broken of one that is taken back.
 func healthy(d *wire.Dispatch, at time.Time) []host.Event {
 	return []host.Event{
-		ack(d, "old-closure", at), host.ActivationStarted{StartedAt: at, SwitchMethod: "m"},
-		host.ActivationCompleted{ObservedCurrentClosure: d.TargetClosure, CompletedAt: at}, host.ProbeTopologyDeclared{DeclaredAt: at},
+		ack(d, "old-closure", at),
+		host.ActivationStarted{StartedAt: at, SwitchMethod: "m"},
+		host.ActivationCompleted{ObservedCurrentClosure: d.TargetClosure, CompletedAt: at},
+		host.ProbeTopologyDeclared{DeclaredAt: at},
 		host.ConvergedReached{ConvergedAt: at.Add(time.Hour), CurrentClosure: d.TargetClosure},
 	}
 }
 
 func broken(d *wire.Dispatch, at time.Time) []host.Event {
 	return []host.Event{
-		ack(d, "old-closure", at), host.ActivationStarted{StartedAt: at, SwitchMethod: "m"}, host.ActivationFailed{ExitCode: 1, FailedAt: at},
+		ack(d, "old-closure", at),
+		host.ActivationStarted{StartedAt: at, SwitchMethod: "m"},
+		host.ActivationFailed{ExitCode: 1, FailedAt: at},
 		host.RollbackCompleted{RevertedToClosure: "old-closure", CompletedAt: at},
 	}
 }

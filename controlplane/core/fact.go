@@ -65,8 +65,16 @@ func (RolloutStepped) isFact()     {}
 
 // AllFacts holds one value of every fact type; a test compares it with the types that carry the marker.
 var AllFacts = []Fact{
-	RecordOpened{}, DispatchQueued{}, DispatchWritten{}, DispatchWithdrawn{}, EventStepped{}, HostHeld{}, HostReleased{},
-	QuarantineInserted{}, QuarantineCleared{}, RolloutStepped{},
+	RecordOpened{},
+	DispatchQueued{},
+	DispatchWritten{},
+	DispatchWithdrawn{},
+	EventStepped{},
+	HostHeld{},
+	HostReleased{},
+	QuarantineInserted{},
+	QuarantineCleared{},
+	RolloutStepped{},
 }
 
 // The kinds of rows that are not events of an agent. Those of a rollout's events are the names of their types.

@@ -257,7 +257,7 @@ func (t *tx) clearQuarantine(in ClearQuarantine) (Answer, error) {
 	if !q.ClearedAt.IsZero() {
 		return done(), nil
 	}
-	return done(), t.fact("", "", QuarantineCleared{Channel: in.Channel, Closure: in.Closure, By: in.By})
+	return done(), t.fact("", "", QuarantineCleared(in))
 }
 
 // release ends every hold on a host.
