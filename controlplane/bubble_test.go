@@ -14,6 +14,7 @@ import (
 	"nixfleet/controlplane"
 	"nixfleet/controlplane/store"
 	"nixfleet/internal/pipenet"
+	"nixfleet/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -82,6 +83,27 @@ func TestACommitWakesTheParkedPollAtOnce(t *testing.T) {
 	})
 }
 
+func TestASecondPollEndsTheFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *site) {
+		s.publish("v1", "b")
+		s.start()
+		a := s.machines["a"]
+		first := make(chan int, 1)
+		go func() {
+			status, _, _ := s.call(a.client, "GET", wire.PathDispatch+"?wait=60", nil)
+			first <- status
+		}()
+		synctest.Wait() // the first is parked
+		if d, ok := a.poll("wait=1"); ok {
+			t.Errorf("dispatched: %+v", d)
+		}
+		if status := <-first; status != http.StatusTooManyRequests {
+			t.Errorf("the first poll got %d", status)
+		}
+		must(t, s.shutdown())
+	})
+}
+
 func TestShutdownEndsParkedPollsAndJoinsEverything(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *site) {
 		s.publish("v1", "b")
@@ -99,7 +121,8 @@ func TestShutdownEndsParkedPollsAndJoinsEverything(t *testing.T) {
 		if ok := <-polls; ok {
 			t.Error("a poll got a dispatch from a control plane that stops")
 		}
-		if took := time.Since(begun); took > 5*time.Second {
+		// A connection that has not said anything yet is given five seconds by net/http.
+		if took := time.Since(begun); took > 10*time.Second {
 			t.Errorf("shutdown took %s", took)
 		}
 	})

@@ -293,27 +293,6 @@ func TestARevokedCertificateIsRefusedFromTheNextRequestOn(t *testing.T) {
 	}
 }
 
-func TestASecondPollEndsTheFirst(t *testing.T) {
-	s, id, _ := running(t, "a")
-	a := s.machines["a"]
-	first := make(chan int, 1)
-	go func() {
-		status, _, _ := s.call(a.client, "GET", wire.PathDispatch+"?wait=60&have="+id, nil)
-		first <- status
-	}()
-	for { // until the first is parked, the second cannot end it
-		select {
-		case status := <-first:
-			if status != http.StatusTooManyRequests {
-				t.Errorf("the first poll got %d", status)
-			}
-			return
-		default:
-			a.poll("wait=0&have=" + id)
-		}
-	}
-}
-
 func TestAFailedCommitIsAnswered503AndTheEventMayComeAgain(t *testing.T) {
 	s := newSite(t, "a")
 	id := s.publish("v1")
