@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -140,4 +141,31 @@ func soaking(hosts int, at time.Time) *ledger.Image {
 		image.Records = append(image.Records, ledger.RecordView{Host: r.Hostname, RolloutID: r.RolloutID, State: "Soaking", Record: wire.AppendRecord(nil, &r)})
 	}
 	return image
+}
+
+// BenchmarkStart is what a restart costs: reading the store and making the core of it. It also says what a host takes
+// in memory there, connections not counted.
+func BenchmarkStart(b *testing.B) {
+	const hosts = 100_000
+	path := filepath.Join(b.TempDir(), "cp.db")
+	db, err := store.OpenSQLite(b.Context(), path, quietLogger(&site{}))
+	must(b, err)
+	at := time.Now().UTC()
+	image := soaking(hosts, at)
+	must(b, db.Commit(b.Context(), &ledger.Commit{Records: image.Records, Policies: image.Policies}))
+	var before, after runtime.MemStats
+	for b.Loop() {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		image, err := db.Load(b.Context())
+		must(b, err)
+		c, err := core.New(image, rollout.DefaultSettings(), at)
+		must(b, err)
+		image = nil
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(c)
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/hosts, "B/host")
+	must(b, db.Close())
 }
