@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +19,7 @@ import (
 
 	"nixfleet/agent/activation"
 	"nixfleet/agent/config"
+	"nixfleet/agent/core"
 	"nixfleet/clock"
 	"nixfleet/fleet"
 	"nixfleet/host"
@@ -39,7 +39,7 @@ const (
 
 // controlPlane is what an agent needs of one: it serves what it is given and keeps what it gets.
 type controlPlane struct {
-	t        *testing.T
+	t        testing.TB
 	mu       sync.Mutex
 	dispatch *wire.Dispatch
 	wake     chan struct{}
@@ -338,7 +338,7 @@ func (h *theHost) fired() string {
 
 // site is a host, its agent and its control plane in one bubble.
 type site struct {
-	t           *testing.T
+	t           testing.TB
 	cp          *controlPlane
 	host        *theHost
 	cfg         config.Config
@@ -372,7 +372,7 @@ func inBubble(t *testing.T, run func(s *site)) {
 	})
 }
 
-func newSite(t *testing.T, dir string) *site {
+func newSite(t testing.TB, dir string) *site {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -413,7 +413,7 @@ func (s *site) run() (stop func()) {
 	s.t.Helper()
 	a, err := New(s.cfg, Deps{
 		Clock: s.clock, Backend: s.host, JournalFS: s.fs, Logger: slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		HTTP: &http.Client{Transport: &http.Transport{DialContext: s.listener.DialContext}},
+		HTTP: s.http(),
 		OnTransition: func(tr host.RecordTransition) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -441,7 +441,11 @@ func (s *site) run() (stop func()) {
 	}
 }
 
-type testWriter struct{ t *testing.T }
+func (s *site) http() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: s.listener.DialContext}}
+}
+
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Log(strings.TrimSpace(string(b)))
@@ -454,36 +458,60 @@ func (s *site) states() string {
 	return strings.Join(s.transitions, " ")
 }
 
-// release signs a ticket and returns the dispatch for it.
-func (s *site) release(id, target string) *wire.Dispatch {
+// ticket signs a ticket as a release does.
+func (s *site) ticket(id, target string) (raw, sig []byte) {
 	s.t.Helper()
 	rid, err := fleet.ParseRolloutID(id)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	now := s.clock.Now().Wall
-	raw, err := json.Marshal(map[string]any{
+	raw, err = json.Marshal(map[string]any{
 		"schemaVersion": 1, "hostname": web, "rolloutId": id, "channel": rid.Channel(), "wave": 0,
 		"targetClosure": target, "soakSeconds": s.soak, "freshnessSeconds": 86400,
 		"policy":    map[string]any{"onHealthFailure": s.policy.String(), "sustainedFailureSeconds": 20, "activationTimeoutSeconds": 600},
-		"fleetHash": fmt.Sprintf("%064d", 1), "signedAt": now.Format(time.RFC3339),
+		"fleetHash": fmt.Sprintf("%064d", 1), "signedAt": s.clock.Now().Wall.Format(time.RFC3339),
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	sig, err := trust.SignDocument(s.signer, raw)
+	sig, err = trust.SignDocument(s.signer, raw)
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return raw, sig
+}
+
+// release publishes a ticket and returns the dispatch for it.
+func (s *site) release(id, target string) *wire.Dispatch {
+	s.t.Helper()
+	raw, sig := s.ticket(id, target)
 	s.cp.mu.Lock()
-	s.cp.tickets[url.PathEscape(id)] = [2][]byte{raw, sig}
 	s.cp.tickets[id] = [2][]byte{raw, sig}
 	s.cp.mu.Unlock()
+	now := s.clock.Now().Wall
 	return &wire.Dispatch{Hostname: web, RolloutID: id, TargetClosure: target, SoakDueAt: now, EnqueuedAt: now, HasWave: true}
+}
+
+// inputFor is what the long poll makes of a release.
+func (s *site) inputFor(id, target string) core.Dispatch {
+	s.t.Helper()
+	d := s.release(id, target)
+	keys, err := trust.LoadFile(s.cfg.TrustFile)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	raw, sig := s.ticket(id, target)
+	ticket, err := trust.VerifyTicket(raw, sig, keys, s.clock.Now().Wall, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return core.Dispatch{Message: *d, Ticket: ticket, Keys: keys.Fingerprint(), Current: core.Current{Closure: v1, Began: s.clock.Now()}}
 }
 
 // pass lets the bubble's time go by.
 func (s *site) pass(d time.Duration) {
-	time.Sleep(d)
+	if err := clock.Sleep(s.t.Context(), s.clock, d); err != nil {
+		s.t.Fatal(err)
+	}
 	synctest.Wait()
 }
