@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -248,6 +249,10 @@ func TestDocumentsAreServedAsTheyWereSigned(t *testing.T) {
 	must(t, err)
 	if v.Value().Hostname != "a" {
 		t.Errorf("a got the ticket of %s", v.Value().Hostname)
+	}
+	must(t, os.RemoveAll(filepath.Join(s.published(), "tickets")))
+	if again, _ := get(wire.PathTickets + id); !bytes.Equal(again, raw) {
+		t.Error("a dispatched ticket that is published no longer is not served")
 	}
 	for path, want := range map[string]int{
 		wire.PathRollouts + "stable@none": http.StatusNotFound, wire.PathTickets + "stable@none": http.StatusNotFound,

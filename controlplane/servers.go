@@ -16,6 +16,8 @@ import (
 
 	"nixfleet/controlplane/api"
 	"nixfleet/controlplane/source"
+	"nixfleet/controlplane/store"
+	"nixfleet/release"
 	"nixfleet/trust/pki"
 )
 
@@ -119,13 +121,22 @@ func (cp *ControlPlane) watched() http.Handler {
 	return mux
 }
 
-// tickets serves tickets from the source as it is now: a refreshed signature is what a host needs.
+// tickets serves tickets from the source as it is now, since a refreshed signature is what a host needs; one that the
+// source has no longer, as it was captured when it was dispatched.
 type tickets struct{ cp *ControlPlane }
 
-func (t tickets) Ticket(_ context.Context, rolloutID, host string) (raw, signature []byte, hash string, err error) {
-	v, err := t.cp.keeper.Ticket(rolloutID, host, t.cp.deps.Clock.Now().Wall)
+func (t tickets) Ticket(ctx context.Context, rolloutID, host string) (raw, signature []byte, hash string, err error) {
+	now := t.cp.deps.Clock.Now().Wall
+	v, err := t.cp.keeper.Ticket(rolloutID, host, now)
 	if errors.Is(err, source.ErrNotFound) {
-		return nil, nil, "", api.ErrNoTicket
+		captured, stored := t.cp.deps.Store.Ticket(ctx, rolloutID, host)
+		if errors.Is(stored, store.ErrNotFound) {
+			return nil, nil, "", api.ErrNoTicket
+		}
+		if stored != nil {
+			return nil, nil, "", stored
+		}
+		v, err = t.cp.keeper.VerifyTicket(release.Document{Raw: captured.Raw, Sig: captured.Signature}, rolloutID, host, now)
 	}
 	if err != nil {
 		return nil, nil, "", err

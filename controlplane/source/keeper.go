@@ -148,11 +148,16 @@ func (k *Keeper) Ticket(rolloutID, hostname string, now time.Time) (trust.Verifi
 	if err != nil {
 		return trust.Verified[*fleet.Ticket]{}, err
 	}
+	return k.VerifyTicket(s, rolloutID, hostname, now)
+}
+
+// VerifyTicket verifies a ticket that came from elsewhere, and that it is the one of that host in that rollout.
+func (k *Keeper) VerifyTicket(s release.Document, rolloutID, hostname string, now time.Time) (trust.Verified[*fleet.Ticket], error) {
 	v, err := trust.VerifyTicket(s.Raw, s.Sig, k.roots, now, trust.AnyAge)
 	if err != nil {
 		return v, fmt.Errorf("source: ticket of %s in %s: %w", hostname, rolloutID, err)
 	}
-	if t := v.Value(); t.Hostname != hostname || t.RolloutID != id {
+	if t := v.Value(); t.Hostname != hostname || t.RolloutID.String() != rolloutID {
 		return trust.Verified[*fleet.Ticket]{}, fmt.Errorf("source: the ticket of %s in %s is of %s in %s", hostname, rolloutID, t.Hostname, t.RolloutID)
 	}
 	return v, nil
