@@ -123,6 +123,7 @@ var arrows = map[string]box{
 		{"controlplane/core", "the decisions that it makes durable"},
 		{"controlplane/ledger", "rows and heads"},
 		{"controlplane/source", "signed documents"},
+		{"release", "a published ticket is read by the code that writes it"},
 		{"controlplane/store", "where commits go"},
 		{"fleet", "revocations in force"},
 		{"host", "transitions that it counts"},

@@ -27,7 +27,6 @@ type processes struct {
 	rng   *rand.Rand
 	print *printer
 
-	mu    sync.Mutex
 	parts []*part // the control plane first
 }
 

@@ -19,8 +19,10 @@ func largeFleet(b testing.TB, n int) []byte {
 		SchemaVersion: 1, Hosts: make(map[string]fleet.Host, n),
 		Channels: map[string]fleet.Channel{"stable": {RolloutPolicy: "waves", FreshnessWindow: 1440}},
 		RolloutPolicies: map[string]fleet.RolloutPolicy{"waves": {OnHealthFailure: host.RollbackAndHalt, SustainedFailureSeconds: 120, ActivationTimeoutSeconds: 600, Waves: []fleet.PolicyWave{
-			{Selector: fleet.Selector{Tags: []string{"w0"}}, SoakMinutes: 30}, {Selector: fleet.Selector{Tags: []string{"w1"}}, SoakMinutes: 30},
-			{Selector: fleet.Selector{Tags: []string{"w2"}}, SoakMinutes: 30}, {Selector: fleet.Selector{All: true}},
+			{Selector: fleet.Selector{Tags: []string{"w0"}}, SoakMinutes: 30},
+			{Selector: fleet.Selector{Tags: []string{"w1"}}, SoakMinutes: 30},
+			{Selector: fleet.Selector{Tags: []string{"w2"}}, SoakMinutes: 30},
+			{Selector: fleet.Selector{All: true}},
 		}}},
 	}
 	most := uint32(100)
