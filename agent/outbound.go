@@ -100,7 +100,7 @@ func (a *Agent) owed(n int) ([]pending, core.Place, error) {
 	for id, account := range v.Outbound {
 		walked[id] = account.Acked
 	}
-	rollbackFailed := a.client.Features().Has(wire.FeatureRollbackFailed)
+	features, known := a.client.Announced()
 	err := a.journal.Scan(journal.Pos(v.Cursor), func(f journal.Frame) error {
 		if tail.Less(f.Pos) {
 			return errEnough
@@ -114,8 +114,14 @@ func (a *Agent) owed(n int) ([]pending, core.Place, error) {
 			return nil
 		}
 		for _, e := range events {
-			account, known := v.Outbound[e.RolloutID]
-			if !known || e.Seq <= account.Done || (e.Kind == kindRollbackFailed && !rollbackFailed) {
+			account, kept := v.Outbound[e.RolloutID]
+			if !kept || e.Seq <= account.Done {
+				continue
+			}
+			if e.Kind == kindRollbackFailed && !known {
+				return errEnough // nobody has said yet whether it may be sent
+			}
+			if e.Kind == kindRollbackFailed && !features.Has(wire.FeatureRollbackFailed) {
 				continue
 			}
 			if !found {
@@ -207,6 +213,7 @@ func (a *Agent) settle(ctx context.Context, owed []pending, results []wire.Batch
 		clear(acked)
 		return nil
 	}
+	dead := map[string]bool{}
 	for i, r := range results {
 		if i >= len(owed) || r.RolloutID != owed[i].RolloutID || r.Seq != owed[i].Seq {
 			return errors.Join(flush(), errors.New("agent: batch: the results are not those of the events"))
@@ -222,6 +229,10 @@ func (a *Agent) settle(ctx context.Context, owed []pending, results []wire.Batch
 		if r.Status == wire.StatusSkipped {
 			return nil
 		}
+		if r.Status == http.StatusConflict && dead[r.RolloutID] {
+			return nil // the gap is the dead letter, which only the next envelopes state; following it would never end
+		}
+		dead[r.RolloutID] = dead[r.RolloutID] || aboutTheEvent(r.Status)
 		e := &answerError{path: wire.PathBatch, status: r.Status, reason: r.Error}
 		if err := a.refusedEvent(ctx, owed[i], e, r.ReplayFrom, r.HasReplayFrom); err != nil {
 			return err

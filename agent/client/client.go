@@ -183,6 +183,11 @@ func (c *Client) Features() wire.Features {
 	return wire.Features{}
 }
 
+// Announced is Features, and whether there was a good answer to tell them.
+func (c *Client) Announced() (f wire.Features, known bool) {
+	return c.Features(), c.features.Load() != nil
+}
+
 // Close gives up idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
