@@ -130,7 +130,8 @@ func (a *Agent) poll(ctx context.Context, p *poller) (d wire.Dispatch, found boo
 			p.held = ""
 		}
 	}
-	query.Set("wait", strconv.Itoa(int(wait/time.Second)))
+	// The protocol counts whole seconds, and a wait of none would ask again and again.
+	query.Set("wait", strconv.Itoa(max(int(wait/time.Second), 1)))
 	answer, err := a.call(ctx, client.Request{Method: http.MethodGet, Path: wire.PathDispatch, Query: query, Timeout: wait + pollGrace})
 	if err != nil || answer.Status == http.StatusNoContent {
 		return d, false, err
