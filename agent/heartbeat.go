@@ -18,6 +18,9 @@ import (
 func (a *Agent) runHeartbeat(ctx context.Context) error {
 	var failed retry
 	wait := jittered(a.cfg.Intervals.Heartbeat)
+	if !a.greeted.Load() { // the one before the workers was not answered, and until one is the host takes no turn
+		wait = min(wait, jittered(backoffMin))
+	}
 	for {
 		if err := clock.Sleep(ctx, a.deps.Clock, wait); err != nil {
 			return err
