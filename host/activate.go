@@ -14,7 +14,8 @@ func (r *Record) activate(in *Stamped, e *Activate, out *Effects) error {
 	r.emit(in, out, true)
 	r.move(out, Activating, e.ReceivedAt)
 	if in.Origin == Local {
-		out.add(LocalFireSwitch{RolloutID: r.RolloutID, Target: r.TargetClosure})
+		out.closure = r.TargetClosure
+		out.add(fireSwitch)
 	}
 	return nil
 }
@@ -45,7 +46,7 @@ func (r *Record) activationCompleted(in *Stamped, e *ActivationCompleted, p *Pol
 	r.emit(in, out, true)
 	r.move(out, Soaking, e.CompletedAt)
 	if in.Origin == Local {
-		out.add(LocalResetProbeCache{RolloutID: r.RolloutID})
+		out.add(reset)
 	}
 	return nil
 }

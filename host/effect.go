@@ -90,22 +90,70 @@ var AllEffects = []Effect{
 const MaxEffects = 3
 
 // Effects are what one Step asks for, in the order they must be carried out: emit, transition, quarantine, then the
-// reset, the switch or the rollback.
+// reset, the switch or the rollback. They are kept as the facts they are made of and become Effect values when they
+// are looked at: a box per effect would cost Step more than everything else it does.
 type Effects struct {
-	n    int
-	list [MaxEffects]Effect
+	rolloutID, host string
+	payload         Payload
+	at              time.Time
+	channel         string
+	closure         string // of the quarantine, the switch or the rollback: no event has two of them
+	n               uint8
+	kinds           [MaxEffects]effectKind
+	durable         bool
+	from, to        State
 }
 
+// effectKind says what an entry of Effects becomes.
+type effectKind uint8
+
+const (
+	localEmit effectKind = iota
+	remoteAppend
+	transition
+	quarantine
+	reset
+	fireSwitch
+	fireRollback
+)
+
 // Len returns how many there are, 0 to MaxEffects.
-func (e *Effects) Len() int { return e.n }
+func (e *Effects) Len() int { return int(e.n) }
 
-// At returns the i-th, 0 <= i < Len.
-func (e *Effects) At(i int) Effect { return e.list[i] }
+// At returns the i-th, 0 <= i < Len, and nil beyond.
+func (e *Effects) At(i int) Effect {
+	if i >= e.Len() {
+		return nil
+	}
+	switch e.kinds[i] {
+	case localEmit:
+		return LocalEmitEvent{RolloutID: e.rolloutID, Payload: e.payload, Durable: e.durable}
+	case remoteAppend:
+		return RemoteAppendEventLog{Host: e.host, RolloutID: e.rolloutID, Payload: e.payload}
+	case transition:
+		return RecordTransition{Host: e.host, RolloutID: e.rolloutID, From: e.from, To: e.to, At: e.at}
+	case quarantine:
+		return RemoteInsertQuarantine{Channel: e.channel, Closure: e.closure}
+	case reset:
+		return LocalResetProbeCache{RolloutID: e.rolloutID}
+	case fireSwitch:
+		return LocalFireSwitch{RolloutID: e.rolloutID, Target: e.closure}
+	case fireRollback:
+		return LocalFireRollbackTo{RolloutID: e.rolloutID, Closure: e.closure}
+	}
+	return nil
+}
 
-// All returns them as a slice that the caller must not change.
-func (e *Effects) All() []Effect { return e.list[:e.n] }
+// All returns them as a new slice.
+func (e *Effects) All() []Effect {
+	all := make([]Effect, e.n)
+	for i := range all {
+		all[i] = e.At(i)
+	}
+	return all
+}
 
-func (e *Effects) add(x Effect) {
-	e.list[e.n] = x
+func (e *Effects) add(k effectKind) {
+	e.kinds[e.n] = k
 	e.n++
 }

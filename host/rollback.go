@@ -2,14 +2,16 @@ package host
 
 func (r *Record) quarantine(in *Stamped, out *Effects) {
 	if in.Origin == Remote {
-		out.add(RemoteInsertQuarantine{Channel: r.Channel, Closure: r.TargetClosure})
+		out.channel, out.closure = r.Channel, r.TargetClosure
+		out.add(quarantine)
 	}
 }
 
 // rollBackIfOwed fires the rollback to what ran at dispatch, and to nothing else.
 func (r *Record) rollBackIfOwed(in *Stamped, out *Effects) {
 	if in.Origin == Local && Owed(r) {
-		out.add(LocalFireRollbackTo{RolloutID: r.RolloutID, Closure: r.CurrentClosureAtDispatch})
+		out.closure = r.CurrentClosureAtDispatch
+		out.add(fireRollback)
 	}
 }
 

@@ -111,15 +111,17 @@ func (r *Record) mustBeSwitching(in *Stamped) error {
 
 // emit passes the event on: to the control plane when it happened here, into the log when it is mirrored.
 func (r *Record) emit(in *Stamped, out *Effects, durable bool) {
-	payload := Payload{Seq: in.Seq, Event: in.Event}
+	out.rolloutID, out.host = r.RolloutID, r.Hostname
+	out.payload, out.durable = Payload{Seq: in.Seq, Event: in.Event}, durable
 	if in.Origin == Local {
-		out.add(LocalEmitEvent{RolloutID: r.RolloutID, Payload: payload, Durable: durable})
+		out.add(localEmit)
 		return
 	}
-	out.add(RemoteAppendEventLog{Host: r.Hostname, RolloutID: r.RolloutID, Payload: payload})
+	out.add(remoteAppend)
 }
 
 func (r *Record) move(out *Effects, to State, at time.Time) {
-	out.add(RecordTransition{Host: r.Hostname, RolloutID: r.RolloutID, From: r.State, To: to, At: at})
+	out.from, out.to, out.at = r.State, to, at
+	out.add(transition)
 	r.State = to
 }
