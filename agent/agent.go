@@ -60,6 +60,7 @@ type Agent struct {
 	status  *status
 	metrics *metrics
 	probes  *probeBoard
+	etags   etags
 
 	taken   *core.Intent // the activation worker's: the intent that was fired, perhaps by an earlier process
 	refused refusal
@@ -164,6 +165,7 @@ func (a *Agent) startWorkers(ctx context.Context, all *sync.WaitGroup) {
 		{"heartbeat", a.runHeartbeat},
 		{"outbound", a.runOutbound},
 		{"longpoll", a.runLongPoll},
+		{"manifest poll", a.runManifestPoll},
 		{"retention", a.runRetention},
 	}
 	for _, w := range workers {

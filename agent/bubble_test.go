@@ -53,6 +53,8 @@ type controlPlane struct {
 	down     bool
 	batches  bool
 	hostKey  ed25519.PublicKey
+	original map[string][]byte // whole documents by path; nil: it has tickets
+	asked    map[string]int    // by path, of an original
 }
 
 func (cp *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -63,15 +65,19 @@ func (cp *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		cp.t.Error(err)
+	}
+	if cp.original != nil {
+		cp.serveOriginal(w, r, body)
+		return
+	}
 	features := wire.FeatureTickets + ", " + wire.FeatureRollbackFailed + ", " + wire.FeatureRecord
 	if cp.batches {
 		features = wire.AllFeatures
 	}
 	w.Header().Set(wire.HeaderFeatures, features)
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		cp.t.Error(err)
-	}
 	switch {
 	case r.URL.Path == wire.PathDispatch:
 		cp.serveDispatch(w, r)
@@ -102,11 +108,7 @@ func (cp *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer.ReceivedAt = time.Now().UTC()
 		w.Write(answer.Encode())
 	case r.URL.Path == wire.PathEvents:
-		status, p := cp.take(body)
-		w.WriteHeader(status)
-		if status != http.StatusNoContent {
-			w.Write(p.Encode())
-		}
+		cp.serveEvent(w, body)
 	case r.URL.Path == wire.PathBatch:
 		cp.serveBatch(w, body)
 	case r.URL.Path == wire.PathRecord:
@@ -120,6 +122,14 @@ func (cp *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func (cp *controlPlane) serveEvent(w http.ResponseWriter, body []byte) {
+	status, p := cp.take(body)
+	w.WriteHeader(status)
+	if status != http.StatusNoContent {
+		w.Write(p.Encode())
 	}
 }
 

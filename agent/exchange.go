@@ -99,6 +99,17 @@ func (a *Agent) fetchTicket(ctx context.Context, rolloutID string) (trust.Verifi
 	if err != nil {
 		return none, "", fmt.Errorf("agent: %w", err)
 	}
+	// Read each time: keys are rotated while agents run.
+	keys, err := trust.LoadFile(a.cfg.TrustFile)
+	if err != nil {
+		a.status.set("trust", err.Error())
+		return none, "", fmt.Errorf("agent: %w", err)
+	}
+	a.status.clear("trust")
+	if a.original() {
+		ticket, err := a.deriveTicket(ctx, id, keys)
+		return ticket, keys.Fingerprint(), err
+	}
 	path := wire.PathTickets + url.PathEscape(id.String())
 	doc, err := a.call(ctx, client.Request{Method: http.MethodGet, Path: path, Timeout: callTimeout, Limit: fleet.MaxTicket})
 	if err != nil {
@@ -108,13 +119,6 @@ func (a *Agent) fetchTicket(ctx context.Context, rolloutID string) (trust.Verifi
 	if err != nil {
 		return none, "", err
 	}
-	// Read each time: keys are rotated while agents run.
-	keys, err := trust.LoadFile(a.cfg.TrustFile)
-	if err != nil {
-		a.status.set("trust", err.Error())
-		return none, "", fmt.Errorf("agent: %w", err)
-	}
-	a.status.clear("trust")
 	ticket, err := trust.VerifyTicket(doc.Body, sig.Body, keys, a.deps.Clock.Now().Wall, a.cfg.MaxSignatureAge)
 	if err != nil {
 		return none, "", fmt.Errorf("agent: ticket of %s: %w", rolloutID, err)

@@ -117,6 +117,8 @@ type Request struct {
 	Body    []byte
 	Timeout time.Duration // for all of it, the body included
 	Limit   int64         // of the answer's body in bytes, 0: wire.MaxBody
+	// IfNoneMatch is the ETag of what is there already, "" for nothing: the answer may then be 304.
+	IfNoneMatch string
 }
 
 // Answer is what came back, whatever its status.
@@ -143,6 +145,9 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	}
 	req.Header.Set(wire.HeaderProtocol, wire.ProtocolVersion)
 	req.Header.Set("User-Agent", c.userAgent)
+	if r.IfNoneMatch != "" {
+		req.Header.Set("If-None-Match", r.IfNoneMatch)
+	}
 	if r.Body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
