@@ -7,9 +7,10 @@
 //	m, err := fleet.BuildManifest(f, id, fleetHash, signedAt)
 //	for t := range fleet.BuildTickets(f, m) { ... }
 //
-// Parsing checks form and bounds: it refuses what chapter 3 refuses of any JSON and ignores fields it does not know.
-// It does not check signatures: a parsed value is only a claim, and package trust turns it into a Verified one. It
-// does not judge sense either, which is what [Lint] is for, at release time, where a human can still change it.
+// Parsing checks form and bounds: it refuses what docs/design/03-wire-protocol.md refuses of any JSON, and ignores
+// fields it does not know. It does not check signatures: a parsed value is only a claim, and package trust turns it
+// into a Verified one. It does not judge sense either, which is what [Lint] is for, at release time, where a human can
+// still change it.
 //
 // A rollout id is built and parsed here and nowhere else ([RolloutID]).
 //
