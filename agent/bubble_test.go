@@ -183,7 +183,7 @@ func (cp *controlPlane) serveBatch(w http.ResponseWriter, body []byte) {
 	w.Write(wire.EncodeBatchResults(results))
 }
 
-// take stores one envelope under chapter 3's gap rule.
+// take stores one envelope under the gap rule of docs/design/03-wire-protocol.md.
 func (cp *controlPlane) take(raw []byte) (int, wire.Problem) {
 	env, err := wire.DecodeEnvelope(raw)
 	if err != nil {
