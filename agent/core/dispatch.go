@@ -49,9 +49,21 @@ func (t *turn) dispatch(in *Dispatch) error {
 		return err
 	}
 	return errors.Join(t.step(id, host.Activate{
-		CurrentClosureAtDispatch: in.Current.Closure, ReceivedAt: t.now.Wall, PolicyHash: rec.PolicyHash,
+		CurrentClosureAtDispatch: in.Current.Closure, ReceivedAt: t.acceptedAt(), PolicyHash: rec.PolicyHash,
 		Wave: rec.Wave, HasWave: true, DispatchedAt: rec.DispatchedAt, TargetClosure: rec.TargetClosure, SoakDueAt: rec.SoakDueAt,
 	}), t.prune())
+}
+
+// acceptedAt is now, but behind every acceptance before it: whatever the wall clock did, the control plane can tell
+// from the times which of two rollouts the host took up last, in whichever order it hears of them.
+func (t *turn) acceptedAt() time.Time {
+	at := t.now.Wall
+	for _, r := range t.st.rollouts {
+		if last := r.rec.DispatchAckedAt; !at.After(last) {
+			at = last.Add(millisecond)
+		}
+	}
+	return at
 }
 
 func (t *turn) checkDispatch(in *Dispatch, ticket *fleet.Ticket) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"nixfleet/controlplane/ledger"
 	"nixfleet/host"
@@ -240,8 +241,8 @@ func (t *tx) step(row *ledger.Row, event host.Event, seq uint64) error {
 		next.LastEventSeq = m.record.LastEventSeq
 	}
 	m.record = &next
-	if _, ok := event.(host.Activate); ok {
-		t.accepted(row, h, m.rollout)
+	if a, ok := event.(host.Activate); ok {
+		t.accepted(row, h, &next, a.ReceivedAt)
 	}
 	if p, ok := event.(host.ProbeResult); ok && p.Status == host.Fail {
 		t.out.Ledger.Failures = append(t.out.Ledger.Failures, ledger.ProbeFailureView{
@@ -273,8 +274,11 @@ func (t *tx) carryOut(effects []host.Effect) error {
 	return nil
 }
 
-// accepted ends the host's dispatch and supersedes what it was doing in other rollouts.
-func (t *tx) accepted(row *ledger.Row, h *hostState, rolloutID string) {
+// accepted ends the host's dispatch and supersedes what it was doing in other rollouts. What the host accepted later
+// than this, or was dispatched later, is not superseded: after a loss of the store, rollouts are replayed as their gaps are noticed, and the
+// newest comes first. A host never stamps two acceptances out of their order.
+func (t *tx) accepted(row *ledger.Row, h *hostState, taken *host.Record, at time.Time) {
+	rolloutID := taken.RolloutID
 	if h.dispatch != nil && h.dispatch.message.RolloutID == rolloutID {
 		t.dropDispatch(h)
 	}
@@ -283,7 +287,10 @@ func (t *tx) accepted(row *ledger.Row, h *hostState, rolloutID string) {
 		if m.rollout == rolloutID || m.record == nil || m.record.SupersededBy != "" {
 			continue
 		}
-		if !m.record.State.Live() && m.record.State != host.Pending {
+		old := m.record
+		pending := old.State == host.Pending && !old.DispatchedAt.After(taken.DispatchedAt)
+		live := old.State.Live() && !old.DispatchAckedAt.After(at)
+		if !pending && !live {
 			continue
 		}
 		r := *m.record
