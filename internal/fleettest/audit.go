@@ -3,6 +3,8 @@ package fleettest
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"nixfleet/host"
 	"nixfleet/wire"
@@ -54,6 +56,26 @@ func (h *Host) UntilLogged() {
 		if err != nil {
 			return false, "", err
 		}
+		return compare(here, rows)
+	})
+}
+
+// UntilLoggedInAnyOrder is UntilLogged for a control plane that was told everything again: what it lost of one rollout
+// may come after what is new in another. Within a rollout the order holds.
+func (h *Host) UntilLoggedInAnyOrder() {
+	h.t.Helper()
+	h.s.Until("the log of "+h.Name+" has all of its journal", func(ctx context.Context) (bool, string, error) {
+		here, _, err := h.Journal()
+		if err != nil {
+			return false, err.Error(), nil
+		}
+		rows, err := h.Rows(ctx)
+		if err != nil {
+			return false, "", err
+		}
+		byRollout := func(a, b Event) int { return strings.Compare(a.RolloutID, b.RolloutID) }
+		slices.SortStableFunc(here, byRollout)
+		slices.SortStableFunc(rows, func(a, b Row) int { return byRollout(a.Event, b.Event) })
 		return compare(here, rows)
 	})
 }

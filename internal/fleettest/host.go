@@ -137,7 +137,7 @@ func (h *Host) Start() {
 		h.t.Fatalf("the agent of %s runs", h.Name)
 	}
 	log := slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	a, err := openAgent(h.settings(), h.s.machine, log, h.moved)
+	a, err := openAgent(h.settings(), h.s.Clock, log, h.moved)
 	h.s.must(err)
 	h.agent = start(a.Run)
 }

@@ -159,11 +159,24 @@ type Row struct {
 
 // Journal reads the agent's own account, also of one that runs: every event in it in order, and the records of today.
 func (h *Host) Journal() (events []Event, records map[string]host.Record, err error) {
-	return readJournal(h.Name, h.StateDir())
+	events, c, err := h.reopen()
+	if err != nil {
+		return nil, nil, err
+	}
+	return events, c.Records(), nil
 }
 
-func readJournal(name, stateDir string) (events []Event, records map[string]host.Record, err error) {
-	re, err := core.Reopen(core.Options{Hostname: name}, nil)
+// Epoch says which history the agent's journal is of.
+func (h *Host) Epoch() (string, error) {
+	_, c, err := h.reopen()
+	if err != nil {
+		return "", err
+	}
+	return c.View().Epoch, nil
+}
+
+func (h *Host) reopen() (events []Event, c *core.Core, err error) {
+	re, err := core.Reopen(core.Options{Hostname: h.Name}, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -173,7 +186,7 @@ func readJournal(name, stateDir string) (events []Event, records map[string]host
 		problem = errors.Join(problem, err)
 		events = append(events, Event{st.RolloutID, st.Seq, wire.EventKind(st.Event), string(canonical)})
 	}
-	damage, err := journal.ReadDir(filepath.Join(stateDir, agent.JournalDir), nil, func(f journal.Frame) error {
+	damage, err := journal.ReadDir(filepath.Join(h.StateDir(), agent.JournalDir), nil, func(f journal.Frame) error {
 		if f.Kind == journal.Snapshot {
 			_, err := re.Snapshot(f.Payload)
 			return err
@@ -183,8 +196,8 @@ func readJournal(name, stateDir string) (events []Event, records map[string]host
 	for _, d := range damage {
 		problem = errors.Join(problem, fmt.Errorf("%s at byte %d: %s", d.File, d.Offset, d.Reason))
 	}
-	c, _ := re.Core(false)
-	return events, c.Records(), errors.Join(err, problem)
+	c, _ = re.Core(false)
+	return events, c, errors.Join(err, problem)
 }
 
 // Rows reads the control plane's log of the host, in order.

@@ -2,6 +2,7 @@ package fleettest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -19,6 +20,10 @@ const (
 	roleAgent  = "fleettest-agent"
 )
 
+// parallel is how many tests run at once unless -parallel says otherwise: sites wait for soaks and probes far more than
+// they compute, and one per processor would leave the processors idle.
+const parallel = "6"
+
 // Main is the TestMain of a package that uses a Site: switches, and agents that a test wants as processes of their
 // own, are the test program started again.
 func Main(m *testing.M) {
@@ -29,6 +34,10 @@ func Main(m *testing.M) {
 		case roleAgent:
 			os.Exit(actAgent(os.Args[2:]))
 		}
+	}
+	if err := flag.Set("test.parallel", parallel); err != nil {
+		fmt.Fprintln(os.Stderr, "fleettest:", err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

@@ -38,7 +38,7 @@ type Site struct {
 	T     testing.TB
 	Dir   string
 	URL   string // of the control plane, running or not
-	Clock *Clock // the control plane's
+	Clock *Clock // of the control plane and of the agents
 
 	names   []string
 	hosts   map[string]*Host
