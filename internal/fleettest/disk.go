@@ -22,12 +22,15 @@ func (h *Host) RestoreState(dir string) {
 	h.private()
 }
 
-// WipeState removes all that the agent keeps.
+// WipeState removes all that the agent keeps. The folder stays: it may be a mount point.
 func (h *Host) WipeState() {
 	h.t.Helper()
 	h.idle()
-	h.s.must(os.RemoveAll(h.StateDir()))
-	h.s.must(os.MkdirAll(h.StateDir(), 0o700))
+	entries, err := os.ReadDir(h.StateDir())
+	h.s.must(err)
+	for _, e := range entries {
+		h.s.must(os.RemoveAll(filepath.Join(h.StateDir(), e.Name())))
+	}
 }
 
 // private sets the modes that os.CopyFS widens.

@@ -35,6 +35,7 @@ type Host struct {
 	pubkey  string
 	service *httptest.Server
 	agent   *part
+	pid     int // of an agent that is a process
 	log     Log
 
 	mu    sync.Mutex
