@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -107,4 +108,16 @@ func TestABacklogGoesOutInOrderAndOnce(t *testing.T) {
 		stop()
 		synctest.Wait()
 	})
+}
+
+// TestABacklogIsWrittenWhereABenchmarkAsksForIt serves .ci/bench, which measures the agent as a program on it.
+func TestABacklogIsWrittenWhereABenchmarkAsksForIt(t *testing.T) {
+	dir := os.Getenv("NIXFLEET_BENCH_BACKLOG")
+	if dir == "" {
+		t.Skip("NIXFLEET_BENCH_BACKLOG names no state directory")
+	}
+	s := newSite(t, t.TempDir())
+	s.clock = clock.Process("boot-1")
+	s.cfg.StateDir = dir
+	backlog(t, s, 100_000)
 }
