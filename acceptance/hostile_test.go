@@ -119,8 +119,13 @@ func TestATicketThatIsNotSignedFreshOrNewestIsRefusedByItsOwnClassOfError(t *tes
 		id  string
 		why error
 	}{
-		{stranger, trust.ErrBadSignature}, {changed, trust.ErrBadSignature}, {garbage, trust.ErrParse}, {huge, client.ErrTransport},
-		{stale, trust.ErrStale}, {future, trust.ErrFutureDated}, {older, trust.ErrDowngrade},
+		{stranger, trust.ErrBadSignature},
+		{changed, trust.ErrBadSignature},
+		{garbage, trust.ErrParse},
+		{huge, client.ErrTransport},
+		{stale, trust.ErrStale},
+		{future, trust.ErrFutureDated},
+		{older, trust.ErrDowngrade},
 	} {
 		l.say(l.dispatchFor(lie.id, v2))
 		l.untilRefused(lie.id, lie.why)

@@ -27,7 +27,6 @@ func TestAControlPlaneThatLostItsDatabaseInMidRolloutIsGivenItBack(t *testing.T)
 		if got := h.States(id); got != "Activating Soaking Converged" {
 			t.Errorf("%s went through %s", name, got)
 		}
-		h.UntilLogged()
 		h.UntilMirrored()
 	}
 }
