@@ -6,13 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"nixfleet/agent/core"
 	"nixfleet/host"
-	"nixfleet/journal"
 	"nixfleet/operator"
+	"nixfleet/replay"
 	"nixfleet/trust"
 	"nixfleet/wire"
 )
@@ -26,27 +25,13 @@ type logged struct {
 
 // journaled reads every event from an agent's journal, in the order it was committed.
 func journaled(m *machine) ([]logged, error) {
-	re, err := core.Reopen(core.Options{Hostname: m.name}, nil)
-	if err != nil {
-		return nil, err
-	}
 	var events []logged
 	var problem error
-	re.Watch = func(s core.Step) {
+	_, err := replay.Steps(m.stateDir(), func(s core.Step) {
 		canonical, err := trust.Canonical(wire.AppendEvent(nil, s.Seq, s.Event))
 		problem = errors.Join(problem, err)
 		events = append(events, logged{s.RolloutID, s.Seq, canonical})
-	}
-	damage, err := journal.ReadDir(filepath.Join(m.stateDir(), "journal"), nil, func(f journal.Frame) error {
-		if f.Kind == journal.Snapshot {
-			_, err := re.Snapshot(f.Payload)
-			return err
-		}
-		return re.Frame(f.Payload)
 	})
-	for _, d := range damage {
-		problem = errors.Join(problem, fmt.Errorf("%s at byte %d: %s", d.File, d.Offset, d.Reason))
-	}
 	return events, errors.Join(err, problem)
 }
 

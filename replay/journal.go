@@ -35,9 +35,7 @@ var ErrNoJournal = errors.New("replay: no journal")
 // report counts it either way. An error means that the journal could not be read, or w not be written.
 // docs/design/08-operating-and-proving.md.
 func Journal(dir string, w io.Writer, verify bool) (JournalReport, error) {
-	if inner := filepath.Join(dir, journalDir); isDir(inner) {
-		dir = inner
-	}
+	dir = journalIn(dir)
 	p := &player{w: w, verify: verify}
 	re, err := core.Reopen(core.Options{}, nil)
 	if err != nil {
@@ -58,6 +56,37 @@ func Journal(dir string, w io.Writer, verify bool) (JournalReport, error) {
 	c, _ := re.Core(false)
 	p.report.Rollouts = c.Records()
 	return p.report, p.err
+}
+
+// Steps reads an agent's journal, as [Journal] does, and hands every recorded event to watch, in the order in which they
+// were committed. It returns the agent's core as it is at the end. Damage and commits that cannot be read are errors,
+// which come behind what could be read.
+func Steps(dir string, watch func(core.Step)) (*core.Core, error) {
+	re, err := core.Reopen(core.Options{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	re.Watch = watch
+	damage, err := journal.ReadDir(journalIn(dir), nil, func(f journal.Frame) error {
+		if f.Kind == journal.Snapshot {
+			_, err := re.Snapshot(f.Payload)
+			return err
+		}
+		return re.Frame(f.Payload)
+	})
+	for _, d := range damage {
+		err = errors.Join(err, d)
+	}
+	c, _ := re.Core(false)
+	return c, err
+}
+
+// journalIn finds the journal where dir is a state directory, or the journal itself.
+func journalIn(dir string) string {
+	if inner := filepath.Join(dir, journalDir); isDir(inner) {
+		return inner
+	}
+	return dir
 }
 
 // journalDir is where an agent keeps its journal within its state directory.

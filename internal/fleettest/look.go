@@ -5,16 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
-	"nixfleet/agent"
 	"nixfleet/agent/core"
 	"nixfleet/controlplane/ledger"
 	"nixfleet/controlplane/store"
 	"nixfleet/host"
-	"nixfleet/journal"
 	"nixfleet/operator"
+	"nixfleet/replay"
 	"nixfleet/strictjson"
 	"nixfleet/trust"
 	"nixfleet/wire"
@@ -176,27 +174,12 @@ func (h *Host) Epoch() (string, error) {
 }
 
 func (h *Host) reopen() (events []Event, c *core.Core, err error) {
-	re, err := core.Reopen(core.Options{Hostname: h.Name}, nil)
-	if err != nil {
-		return nil, nil, err
-	}
 	var problem error
-	re.Watch = func(st core.Step) {
+	c, err = replay.Steps(h.StateDir(), func(st core.Step) {
 		canonical, err := trust.Canonical(wire.AppendEvent(nil, st.Seq, st.Event))
 		problem = errors.Join(problem, err)
 		events = append(events, Event{st.RolloutID, st.Seq, wire.EventKind(st.Event), string(canonical)})
-	}
-	damage, err := journal.ReadDir(filepath.Join(h.StateDir(), agent.JournalDir), nil, func(f journal.Frame) error {
-		if f.Kind == journal.Snapshot {
-			_, err := re.Snapshot(f.Payload)
-			return err
-		}
-		return re.Frame(f.Payload)
 	})
-	for _, d := range damage {
-		problem = errors.Join(problem, fmt.Errorf("%s at byte %d: %s", d.File, d.Offset, d.Reason))
-	}
-	c, _ = re.Core(false)
 	return events, c, errors.Join(err, problem)
 }
 
