@@ -94,6 +94,19 @@ func readPublished(path string, believed *trust.File, now time.Time) (published,
 	return published{dir: dir, raw: doc.Raw, fleet: v.Value()}, nil
 }
 
+// published reads what the request's directory has now. It must not be from after the request.
+func (r Request) published() (published, error) {
+	believed, err := r.believed()
+	if err != nil {
+		return published{}, err
+	}
+	was, err := readPublished(r.Dir, believed, r.At)
+	if err == nil && was.fleet != nil && r.at().Before(was.fleet.Meta.SignedAt) {
+		err = fmt.Errorf("%w: %s, the clock says %s", ErrClock, was.fleet.Meta.SignedAt.Format(time.RFC3339), r.at().Format(time.RFC3339))
+	}
+	return was, err
+}
+
 // newest returns the newest rollout of a channel as published.
 func (p published) newest(channel string) (fleet.RolloutID, bool) {
 	if p.fleet == nil {
@@ -125,16 +138,9 @@ func prepare(r Request) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	believed, err := r.believed()
+	was, err := r.published()
 	if err != nil {
 		return nil, err
-	}
-	was, err := readPublished(r.Dir, believed, r.At)
-	if err != nil {
-		return nil, err
-	}
-	if was.fleet != nil && r.at().Before(was.fleet.Meta.SignedAt) {
-		return nil, fmt.Errorf("%w: %s, the clock says %s", ErrClock, was.fleet.Meta.SignedAt.Format(time.RFC3339), r.at().Format(time.RFC3339))
 	}
 	p := &prepared{was: was}
 	if err := p.resolve(r, f, ids); err != nil {

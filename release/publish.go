@@ -73,19 +73,12 @@ func Resign(r Request) (s Summary, err error) {
 }
 
 func prepareResign(r Request) (*prepared, error) {
-	believed, err := r.believed()
-	if err != nil {
-		return nil, err
-	}
-	was, err := readPublished(r.Dir, believed, r.At)
+	was, err := r.published()
 	if err != nil {
 		return nil, err
 	}
 	if was.fleet == nil {
 		return nil, fmt.Errorf("%w: %s: nothing to sign anew", ErrNotFound, FleetFile)
-	}
-	if r.at().Before(was.fleet.Meta.SignedAt) {
-		return nil, fmt.Errorf("%w: %s, the clock says %s", ErrClock, was.fleet.Meta.SignedAt.Format(time.RFC3339), r.at().Format(time.RFC3339))
 	}
 	meta, err := signedMeta(r)
 	if err != nil {
